@@ -51,10 +51,12 @@ UNITS = ("kgCO2e/t.km", "kgCO2e/vehicle.km", "kgCO2e/passenger.km", "kgCO2e/parc
 DEFAULT = "desnz"
 _COMMON = ("desnz", "ademe", "grid", "backhaul")  # in this order where the chosen set has nothing
 _HUBS = ("hub_sorting", "hub_returns_centre")
+_GRIDS = ("grid", "grid_contract")  # electricity of a country: as its grid makes it, as a contract says
 _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 
 IMPLAUSIBLE = 20.0  # so many times more or less than what ships for the same vehicle is looked at twice
+NO_UNIT = 100.0  # so many times more or less is another unit, and refused
 
 Row = Mapping[str, str]
 
@@ -136,113 +138,177 @@ class Ledger:
     @cached_property
     def _by_key(self) -> dict[tuple[str, str, str], list[Row]]:
         def key(row: Row) -> tuple[str, str, str]:
-            return row["vehicle"], row["unit"], row["region"] if row["activity"] == "electricity" else ""
+            return row["vehicle"], row["unit"], row["factor_set"]
 
         return {k: list(rows) for k, rows in groupby(sorted(self.rows, key=key), key)}
 
     @property
-    def grids(self) -> list[str]:
-        """Countries whose electricity has a factor."""
-        return sorted({region for vehicle, _, region in self._by_key if vehicle == "grid"})
+    def _order(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.chosen, *_COMMON)))
 
-    @property
-    def trip_countries(self) -> list[str]:
-        """Countries with shares of modes of their own for trips whose mode nobody said."""
-        return sorted({to.rpartition(".")[0] for name, to in parameters() if name == "trip_mode"} - {""})
+    def vehicles(self, unit: str) -> list[str]:
+        """List what has a factor in a unit, by the ledger's order of sets, or energy that one follows from."""
+        units = (unit, _energy_unit(unit))
+        return sorted({v for v, u, of_set in self._by_key if u in units and of_set in self._order})
 
-    def fit(self, vehicle: str, unit: str, year: int, region: str = "") -> Row | None:
-        """Give the factor of a vehicle in a unit for an activity of a year; None where no set has one."""
-        rows = self._by_key.get((vehicle, unit, region), [])
-        for name in dict.fromkeys((self.chosen, *_COMMON)):
-            of_set = [r for r in rows if r["factor_set"] == name]
-            if of_set:
-                return vintage(of_set, self.pinned or year)
+    def unit_of(self, vehicle: str, units: Iterable[str]) -> str | None:
+        """Give the unit that a vehicle's factor is in: of the first set that has one, the first of those named."""
+        held = (
+            u
+            for s in self._order
+            for u in units
+            if {(vehicle, u, s), (vehicle, _energy_unit(u), s)} & set(self._by_key)
+        )
+        return next(held, None)
+
+    def fit(self, vehicle: str, unit: str, year: int, country: str = "") -> Row | None:
+        """Give the factor of a vehicle in a unit for an activity of a year; None where no set has one.
+
+        In a country: its own where a set tells countries apart, else the set's. What runs on electricity takes its
+        energy times the country's grid of the year, where both are known.
+        """
+        for of_set in self._order:
+            if row := self._energy(vehicle, unit, of_set, year, country) or self._of(
+                vehicle, unit, of_set, year, country
+            ):
+                return row
         return None
 
-    def table(self, years: Iterable[int]) -> list[Row]:
-        """Give the factor of every vehicle, unit and year.
+    def _of(self, vehicle: str, unit: str, of_set: str, year: int, country: str) -> Row | None:
+        rows = self._by_key.get((vehicle, unit, of_set), [])
+        if vehicle in _GRIDS or (of_set not in _shipped() and len({r["region"] for r in rows}) > 1):
+            rows = [r for r in rows if r["region"] == country] or [r for r in rows if not r["region"]]
+        return vintage(rows, self.pinned or year) if rows else None
 
-        And of every country where it depends on one (column `country`, else '').
+    def _energy(self, vehicle: str, unit: str, of_set: str, year: int, country: str) -> Row | None:
+        """Make the factor of what runs on electricity: its kWh at the country's grid, where no meter says more."""
+        base = self._of(vehicle, _energy_unit(unit), of_set, year, country)
+        grid = self.fit("grid", "kgCO2e/kWh", year, country) if base and country else None
+        if base is None or grid is None:
+            return None
+        kwh, used = float(base["wtw"]), float(grid["wtw"])
+        return {
+            **_joined(base, grid, country),
+            "unit": unit,
+            "wtt": f"{kwh * used:.10g}",
+            "ttw": "0",
+            "wtw": f"{kwh * used:.10g}",
+            "notes": f"{kwh:g} kWh at {used:g} kg CO2e.",
+        }
+
+    def table(self, years: Iterable[int], countries: Iterable[str] = ()) -> list[Row]:
+        """Give the factor of every vehicle, unit and year (column `for_year`).
+
+        Column `country` is '' for all, and a country where its factor is another one.
         """
         found: list[Row] = []
-        keys = sorted({(v, u) for v, u, _ in self._by_key if v != "grid"})
+        keys = sorted({(v, _emission_unit(u)) for v, u, _ in self._by_key} | {("trip_mix", "kgCO2e/vehicle.km")})
+        places = sorted(set(countries) - {""})
         for year in years:
-            own = [self.fit(vehicle, unit, year) for vehicle, unit in keys]
-            found += [{**row, "country": "", "for_year": str(year)} for row in own if row]
-            found += [{**self._hub(h, c, year), "country": c, "for_year": str(year)} for h in _HUBS for c in self.grids]
-            found += [{**row, "country": c, "for_year": str(year)} for c, row in self._trips(year)]
+            for vehicle, unit in keys:
+                usual = self._made(vehicle, unit, year, "")
+                own = {c: self._made(vehicle, unit, year, c) for c in places if self._depends(vehicle, unit)}
+                rows = {"": usual, **{c: row for c, row in own.items() if row != usual}}
+                found += [{**row, "country": c, "for_year": str(year)} for c, row in rows.items() if row]
         return found
 
-    def _hub(self, hub: str, country: str, year: int) -> Row:
-        """Make a hub's factor a parcel: its heat, and its electricity at the country's intensity."""
+    def _depends(self, vehicle: str, unit: str) -> bool:
+        """Say whether a factor may differ from country to country."""
+        made = (*_GRIDS, *_HUBS, "trip_mix")
+        own = [s for s in self._order if s not in _shipped()]
+        return (
+            vehicle in made
+            or any((vehicle, _energy_unit(unit), s) in self._by_key for s in self._order)
+            or any(len({r["region"] for r in self._by_key.get((vehicle, unit, s), [])}) > 1 for s in own)
+        )
+
+    def _made(self, vehicle: str, unit: str, year: int, country: str) -> Row | None:
+        """Give a factor as it is held, or made of its parts: of a hub, of trips whose mode nobody said."""
+        if vehicle == "trip_mix":
+            return self._trips(year, country)
+        row = self.fit(vehicle, unit, year, country)
+        is_model = row is not None and vehicle in _HUBS and row["factor_set"] in _shipped()
+        return self._hub(row, country, year) if row is not None and is_model and country else row
+
+    def _hub(self, base: Row, country: str, year: int) -> Row:
+        """Make the factor a parcel of a hub that ships: its heat, and its electricity at the country's intensity."""
         grid = self.fit("grid", "kgCO2e/kWh", year, country)
-        base = self.fit(hub, "kgCO2e/parcel", year)
-        if grid is None or base is None:
-            raise FactorMissing(f"No factor for {hub} in {country}: add one to data/factors.")
-        kwh, used = parameter("hub_electricity", hub), float(grid["wtw"])
+        if grid is None:
+            return base
+        kwh, used = parameter("hub_electricity", base["vehicle"]), float(grid["wtw"])
         heat = float(base["wtw"]) - kwh * _ECEL_GRID
         return {
-            **base,
-            "factor_id": f"{base['factor_id']}.{country}.{grid['factor_id'].split('.')[0]}",
-            "region": country,
+            **_joined(base, grid, country),
             "wtt": "",
             "ttw": "",
             "wtw": f"{heat + kwh * used:.10g}",
-            "year": grid["year"],
-            "valid_from_year": grid["valid_from_year"],
-            "source": f"{base['source']}; electricity: {grid['source']}",
-            "source_address": base["source_address"],
-            "licence": f"{base['licence']}; {grid['licence']}",
-            "row_id": f"{base['row_id']} + {grid['factor_id']}",
-            "quality": "derived",
             "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
         }
 
-    def _trips(self, year: int) -> list[tuple[str, Row]]:
-        """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country.
+    def _trips(self, year: int, country: str) -> Row | None:
+        """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country."""
+        told = [to.rpartition(".") for name, to in parameters() if name == "trip_mode"]
+        of = country if country in {c for c, _, _ in told} else ""
+        shares = {mode: parameter("trip_mode", f"{of}.{mode}".lstrip(".")) for c, _, mode in told if c == of}
+        rows = {mode: self.fit(*_TRIP_MODES[mode], year, country) for mode in shares}
+        parts = [(shares[mode], row) for mode, row in rows.items() if row is not None]
+        if len(parts) < len(shares) or not parts:
+            return None
+        base = parts[0][1]
+        is_own = of == country or rows != {mode: self.fit(*_TRIP_MODES[mode], year) for mode in shares}
+        return {
+            **base,
+            "factor_id": f"trip_mix.{country if country and is_own else 'all'}.{base['factor_id'].split('.')[0]}",
+            "vehicle": "trip_mix",
+            "unit": "kgCO2e/vehicle.km",
+            "fuel": "",
+            "region": of,
+            "wtt": "",
+            "ttw": "",
+            "wtw": f"{sum(share * float(row['wtw']) for share, row in parts):.10g}",
+            "row_id": " + ".join(row["row_id"] for _, row in parts if row["row_id"]),
+            "quality": "derived",
+            "notes": "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in shares.items()) + ".",
+        }
 
-        '' is every other country.
-        """
-        shares: dict[str, dict[str, float]] = {}
-        for (name, applies_to), row in parameters().items():
-            if name == "trip_mode":
-                country, _, mode = applies_to.rpartition(".")
-                shares.setdefault(country, {})[mode] = float(row["value"])
-        found: list[tuple[str, Row]] = []
-        for country, of in shares.items():
-            modes = {
-                "car": ("car_average", "kgCO2e/vehicle.km"),
-                "bus": ("bus_local", "kgCO2e/passenger.km"),
-                "foot": ("foot", "kgCO2e/passenger.km"),
-                "bike": ("bike", "kgCO2e/passenger.km"),
-            }
-            parts = [(share, self.fit(*modes[mode], year)) for mode, share in of.items()]
-            if any(row is None for _, row in parts):
-                continue
-            known = [(share, row) for share, row in parts if row is not None]
-            base, wtw = known[0][1], sum(share * float(row["wtw"]) for share, row in known)
-            found.append(
-                (
-                    country,
-                    {
-                        **base,
-                        "factor_id": f"trip_mix.{country or 'all'}.{base['factor_id'].split('.')[0]}",
-                        "vehicle": "trip_mix",
-                        "unit": "kgCO2e/vehicle.km",
-                        "fuel": "",
-                        "region": country,
-                        "wtt": "",
-                        "ttw": "",
-                        "wtw": f"{wtw:.10g}",
-                        "row_id": " + ".join(row["row_id"] for _, row in known if row["row_id"]),
-                        "quality": "derived",
-                        "notes": (
-                            "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items()) + "."
-                        ),
-                    },
-                )
-            )
-        return found
+
+_TRIP_MODES = {
+    "car": ("car_average", "kgCO2e/vehicle.km"),
+    "bus": ("bus_local", "kgCO2e/passenger.km"),
+    "foot": ("foot", "kgCO2e/passenger.km"),
+    "bike": ("bike", "kgCO2e/passenger.km"),
+}
+"""The factor of each mode that parameters give a share of trips for."""
+
+
+def _energy_unit(unit: str) -> str:
+    return unit.replace("kgCO2e/", "kWh/")
+
+
+def _emission_unit(unit: str) -> str:
+    return unit.replace("kWh/", "kgCO2e/")
+
+
+def _joined(base: Row, grid: Row, country: str) -> Row:
+    """Name a factor that is made of another and of a country's grid, with the sources of both."""
+    return {
+        **base,
+        "factor_id": f"{base['factor_id']}.{country}.{grid['factor_id'].split('.')[0]}",
+        "region": country,
+        "year": grid["year"],
+        "valid_from_year": grid["valid_from_year"],
+        "source": f"{base['source']}; electricity: {grid['source']}",
+        "source_address": base["source_address"],
+        "licence": f"{base['licence']}; {grid['licence']}",
+        "row_id": f"{base['row_id']} + {grid['factor_id']}",
+        "quality": "derived",
+    }
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    """Name the sets that ship."""
+    return frozenset(r["factor_set"] for r in factors())
 
 
 # -- the sets of one warehouse -----------------------------------------------------------------------------------------
@@ -332,8 +398,8 @@ def _wrong(row: Row) -> str:
         wtt, ttw, wtw = (number(row, n) for n in ("wtt", "ttw", "wtw"))
     except ValueError as error:
         return f"{error}: figures are plain decimal numbers"
-    if wtw is None or wtw < 0:
-        return "wtw (well to wheel) is empty or negative"
+    if wtw is None or min(wtw, wtt or 0, ttw or 0) < 0:
+        return "wtw (well to wheel) is empty, or a figure is negative"
     if wtt is not None and ttw is not None and abs(wtt + ttw - wtw) > 1e-6 * max(1, wtw):
         return f"wtt {wtt:g} and ttw {ttw:g} do not add up to wtw {wtw:g}"
     return ""
@@ -349,6 +415,9 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
             f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships."
         )
     rows = read_set(path, name)
+    for row in rows:
+        if (said := _far(row)) and said[0] >= NO_UNIT:
+            raise FactorMissing(f"{path}: {said[1]} Nothing was imported: convert the figure.")
     folder = _folder(settings)
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -370,24 +439,32 @@ def implausible(rows: Iterable[Row]) -> dict[str, str]:
     >>> implausible([{"factor_id": "x", **freight, "wtw": "0.1"}])
     {}
     """
-    found = {}
-    for row in rows:
-        of_unit = [r for r in factors() if r["unit"] == row["unit"] and float(r["wtw"] or 0) > 0]
-        same = [r for r in of_unit if r["vehicle"] == row["vehicle"]]
-        like = "the same vehicle" if same else f"other vehicles of {row['activity']} by {row['mode'] or 'any mode'}"
-        same = same or [r for r in of_unit if (r["activity"], r["mode"]) == (row["activity"], row["mode"] or r["mode"])]
-        figures, own = [float(r["wtw"]) for r in same], float(row["wtw"])
-        if not figures or own <= 0 or min(figures) / IMPLAUSIBLE <= own <= max(figures) * IMPLAUSIBLE:
-            continue
-        near = max(figures) if own > max(figures) else min(figures)
-        times = own / near if own > near else near / own
-        unit = "grams" if own > near else "tonnes"
-        found[row["factor_id"]] = (
-            f"{row['factor_id']}: {own:g} {row['unit']} is {times:,.0f} times {'' if own > near else 'less than '}the"
-            f" factor that ships for {like} ({near:g})"
-            + (f": {unit} taken for kilograms?" if 100 <= times <= 10_000 else ": look at its unit.")
-        )
-    return found
+    return {row["factor_id"]: said[1] for row in rows if (said := _far(row))}
+
+
+def strangers(rows: Iterable[Row]) -> list[str]:
+    """List vehicles of an imported set that no factor that ships is for: only legs that name them take them."""
+    known = {r["vehicle"] for r in factors()}
+    return sorted({r["vehicle"] for r in rows} - known)
+
+
+def _far(row: Row) -> tuple[float, str] | None:
+    """Say how many times a factor is those that ship for the same, and in words; None where it is near them."""
+    of_unit = [r for r in factors() if r["unit"] == row["unit"] and float(r["wtw"] or 0) > 0]
+    same = [r for r in of_unit if r["vehicle"] == row["vehicle"]]
+    like = "the same vehicle" if same else f"other vehicles of {row['activity']} by {row['mode'] or 'any mode'}"
+    same = same or [r for r in of_unit if (r["activity"], r["mode"]) == (row["activity"], row["mode"] or r["mode"])]
+    figures, own = [float(r["wtw"]) for r in same], float(row["wtw"])
+    if not figures or own <= 0 or min(figures) / IMPLAUSIBLE <= own <= max(figures) * IMPLAUSIBLE:
+        return None
+    near = max(figures) if own > max(figures) else min(figures)
+    times = own / near if own > near else near / own
+    unit = "grams" if own > near else "tonnes"
+    return times, (
+        f"{row['factor_id']}: {own:g} {row['unit']} is {times:,.0f} times {'' if own > near else 'less than '}the"
+        f" factor that ships for {like} ({near:g})"
+        + (f": {unit} taken for kilograms?" if 100 <= times <= 10_000 else ": look at its unit.")
+    )
 
 
 def choose(settings: Settings, name: str, pinned: int | None = None) -> None:

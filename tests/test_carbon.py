@@ -294,7 +294,7 @@ BY_HAND = {  # leg: kg, factor, status, method
     6: (0.5 * 0.00468568, "backhaul.treatment_none + desnz2025.treatment_recycling", "measured", "per_tonne"),
     7: (80 * 0.31689 / 120, "desnz2025.van_diesel.vehicle_km", "measured", "per_parcel"),  # 5 kg play no part
     8: (LANE_KM * (0.4 + 0.15) / 1000 * 0.09623, "desnz2025.truck_artic.tonne_km", "imputed", "per_tonne_km"),
-    9: (None, None, "measured", "per_tonne_km"),  # a ship of unknown kind: no average is taken in its place
+    9: (0.1 * 0.01977, "desnz2025.sea_container.tonne_km", "measured", "per_tonne_km"),  # a ship carries containers
     10: (7 * 0.13034, "desnz2025.bus_local.passenger_km", "assumed", "per_vehicle_km"),
     11: (400 * 0.85 / 1000 * 0.32184423, "desnz2023.van_electric.tonne_km", "assumed", "per_tonne_km"),
     12: (0.0093342844, "desnz2023.truck_artic.tonne_km", "measured", "per_tonne_km"),
@@ -319,7 +319,7 @@ def test_leg_parts(build: duckdb.DuckDBPyConnection) -> None:
         " BY 1"
     ).fetchall()
     split = {leg for leg, wtt, ttw, kg in rows if wtt is not None and wtt + ttw == pytest.approx(kg, rel=1e-9)}
-    assert split == {1, 3, 5, 7, 8, 10, 11, 12}
+    assert split == {1, 3, 5, 7, 8, 9, 10, 11, 12}
     assert rows[2][1:3] == (pytest.approx(0.016 * 0.15095), pytest.approx(0.016 * 0.6313))
 
 

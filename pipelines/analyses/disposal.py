@@ -21,7 +21,7 @@ from models import disposition as model
 from models.rates import two_sided_z
 from pipelines.analyses.opportunity import fetched, markdown_curve
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
-from pipelines.factors import Ledger, parameter
+from pipelines.factors import parameter
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.cautions import doubt
 from pipelines.metrics.compiler import filters
@@ -128,9 +128,9 @@ def dispose(
     """
     found = _inspected(build, question.takes("An assignment of goods", "since", "until"))
     price = parameter("carbon_price") if carbon_price is None else carbon_price
-    worth, kg = _values(
-        found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]), euro_rate(build)
-    )
+    factors = {route: factor_of(build, kind, "kgCO2e/t") for route, kind in _FACTORS.items()}
+    weekly = float(markdown_curve(build)["rate"].iloc[0])
+    worth, kg = _values(found, recovery_rates(build), price, weekly, euro_rate(build), factors)
     done = _done(found, worth)
     is_priced = ~np.isnan(worth).any(axis=1)
     judged = (done >= 0) & is_priced
@@ -207,11 +207,16 @@ def _room(items: pd.DataFrame, capacity: Mapping[str, float]) -> np.ndarray[Any,
 
 
 def _values(
-    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float, decay: float, euro: float
+    items: pd.DataFrame,
+    rates: pd.DataFrame,
+    carbon_price: float,
+    decay: float,
+    euro: float,
+    factors: Mapping[str, float | None],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Give the expected net value and the emissions (kg CO2e) of each item by route; -inf where it may not go.
 
-    `decay` is a share a week, `euro` the rate of parameters.
+    `decay` is a share a week, `euro` the rate of parameters, `factors` the kg CO2e a tonne of routes that treat goods.
     """
     n = len(items)
     net = items["net"].to_numpy(float)
@@ -224,7 +229,6 @@ def _values(
     )
     repack = parameter("handling_repacking") * euro * units
     worth, kg = np.full((n, len(ROUTES)), -np.inf), np.zeros((n, len(ROUTES)))
-    ledger = Ledger()
 
     def left(days: float) -> np.ndarray[Any, Any]:
         return np.maximum(1 - decay * (age + days) / 7, 0.2)
@@ -246,8 +250,7 @@ def _values(
     }
     is_clothing = items["hs_chapter"].isin(CLOTHING).to_numpy()
     for column, route in enumerate(ROUTES):
-        row = ledger.fit(_FACTORS[route], "kgCO2e/t", 9999) if route in _FACTORS else None
-        kg[:, column] = carbon.mass_carbon(weight, float(row["wtw"])) if row else 0.0
+        kg[:, column] = carbon.mass_carbon(weight, factors.get(route) or 0.0)
         if route == "keep_it":
             kg[:, column] = -np.nan_to_num(items["kg_co2e"].to_numpy(float))
         may = np.isin(grade, list(GRADES[route]))

@@ -108,6 +108,7 @@ def parcels(
 
 
 _LEG = (
+    "leg_key",
     "element_id",
     "parcel_id",
     "element_no",
@@ -121,6 +122,9 @@ _LEG = (
     "ended_at",
     "trip_share",
     "movement_parcels",
+    "calculated_by",
+    "calculated_with",
+    "primary_share",
     "source",
 )
 _CARBON = (
@@ -135,7 +139,11 @@ _CARBON = (
     "kg_co2e",
     "kg_co2e_wtt",
     "kg_co2e_ttw",
+    "kg_co2e_biogenic",
+    "kg_co2e_market",
+    "kg_co2e_modelled",
     "kg_co2e_tonne_km",
+    "amount",
     "status",
     "method",
     "scope3_category",
@@ -179,8 +187,9 @@ def _traced() -> Select[Any]:
 
 
 def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Finish one traced leg: the formula with its numbers, and its interval (90%)."""
+    """Finish one traced leg: the formula with its numbers, its parts of several factors, and its interval (90%)."""
     leg: dict[str, Any] = {str(k): None if pd.isna(v) else v for k, v in row.items()}
+    leg = {k: int(v) if k.endswith("year") and v is not None else v for k, v in leg.items()}
     low = high = None
     if leg["kg_co2e"] is not None:
         _, of = cells(
@@ -201,7 +210,37 @@ def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
             {**spreads(build, set(of[0])), "measured:leg": parameter("activity_uncertainty", "measured")},
         )
         low, high = (float(x[0]) for x in uncertainty.intervals([[leg["kg_co2e"]]], drawn, 0.9))
-    return {**leg, "low": low, "high": high, "formula": formula(leg)}
+    parts = _leg_parts(build, int(leg.pop("leg_key"))) if " + " in str(leg["factor_id"]) else []
+    return {**leg, "low": low, "high": high, "formula": formula(leg), "parts": parts}
+
+
+def _leg_parts(build: Build, leg_key: int) -> list[dict[str, Any]]:
+    """List the parts of a leg with several factors, each with its amount, factor and formula."""
+    part, factors = t["estimate_leg_part"], t["factor_set"]
+    found = build.fetch(
+        select(
+            part.c.part,
+            part.c.amount,
+            part.c.kg_co2e,
+            part.c.factor_id,
+            *(factors.c[n].label(f"factor_{n}") for n in _FACTOR),
+        )
+        .select_from(part.join(factors, factors.c.factor_id == part.c.factor_id))
+        .where(part.c.leg_key == leg_key)
+        .order_by(part.c.part, part.c.factor_id)
+    )
+    rows = [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in found.to_dict("records")]
+    return [
+        row
+        | {
+            "factor_year": None if row["factor_year"] is None else int(row["factor_year"]),
+            "formula": (
+                f"{str(row['part']).replace('_', ' ')}: {row['amount']:.10g} x {row['factor_value']:.10g}"
+                f" {row['factor_unit']} ({row['factor_id']}) = {row['kg_co2e']:.10g} kg CO2e"
+            ),
+        }
+        for row in rows
+    ]
 
 
 def trace(build: Build, leg_id: str) -> dict[str, Any]:
@@ -284,16 +323,24 @@ def formula(leg: Mapping[str, Any]) -> str:
     factor, result = f"{told('factor_value')} {leg.get('factor_unit') or ''}".strip(), f"{told('kg_co2e')} kg CO2e"
     if leg.get("factor_id") is None:
         return "no factor fits this leg, so it has no answer: add one to the ledger"
+    if leg["method"] == "given":
+        by, how = leg.get("calculated_by") or "nobody named", leg.get("calculated_with") or "no method named"
+        return f"as given by {by} ({how}) = {result}"
     if " + " in str(leg["factor_id"]):
-        return f"{told('mass_kg')} kg of goods, each kind with its factor ({leg['factor_id']}) = {result}"
+        what = "measured energy and refrigerant" if leg["method"] == "energy" else f"{told('mass_kg')} kg of goods"
+        return f"{what}, each kind with its factor ({leg['factor_id']}) = {result}"
+    if leg["method"] == "energy":
+        return f"{told('amount')} x {factor} = {result}"
     share = leg.get("trip_share") if leg.get("trip_share") is not None else parameter("trip_share")
     uses = parameter("packaging_uses") if "packaging_crate" in str(leg["factor_id"]) else 1
     is_round = leg.get("distance_km") is not None
     written = {
         "per_tonne_km": f"{told('distance_km')} km x {told('mass_kg')} kg / 1000 x {factor}",
         "per_vehicle_km": f"{told('distance_km')} km x {share:g} x {factor}",
-        "per_tonne": f"{told('mass_kg')} kg / 1000 x {factor}" + (f" / {uses:g} uses" if uses != 1 else ""),
-        "per_kg": f"{told('mass_kg')} kg x {factor}",
+        "per_tonne": (
+            f"{told('mass_kg')} kg{'' if str(leg.get('factor_unit')).endswith('/kg') else ' / 1000'} x {factor}"
+            + (f" / {uses:g} uses" if uses != 1 else "")
+        ),
         "per_parcel": (
             f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}"
             if is_round
@@ -324,6 +371,18 @@ def tornado(
     sd = spreads(build, {s for cell in of for s in cell})
     swings = pd.DataFrame(uncertainty.tornado(kg, of, sd, question.level), columns=names)
     return doubted(swings, doubt(build, question, "kg_co2e"))
+
+
+def factor_of(build: Build, vehicle: str, unit: str) -> float | None:
+    """Give the factor (kg CO2e a unit) of something that goods could travel by or be treated with, of the chosen set.
+
+    Of the last year that the build's legs are of; None where no set has one.
+    """
+    c = t["factor_set"].c
+    found = build.fetch(
+        select(c.value).where(c.vehicle == vehicle, c.unit == unit).order_by(c.year.desc(), c.factor_id).limit(1)
+    )
+    return None if found.empty else float(found["value"].iloc[0])
 
 
 def missing_factors(build: Build) -> pd.DataFrame:
@@ -364,21 +423,29 @@ def factor_effect(build: Build, now: Ledger, other: Ledger, question: Question =
     is (other_id empty).
     """
     bound = bind(build, "kg_co2e", question.takes("Another set of factors", "since", "until"))
-    year = extract("year", legs.c.started_on)
+    year, place, c = extract("year", legs.c.started_on), t["dim_place"], leg_carbon.c
+    at = case((legs.c.element_type == literal_column("'hub'"), place.c.country), else_=legs.c.country)
+    country = func.coalesce(at, literal_column("''"))
     query = (
-        select(leg_carbon.c.factor_id, year.label("year"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"))
-        .select_from(LEGS.table)
-        .where(*_conditions(bound), leg_carbon.c.kg_co2e.is_not(None))
-        .group_by(leg_carbon.c.factor_id, year)
+        select(c.factor_id, year.label("year"), country.label("country"), func.sum(c.kg_co2e).label("kg_co2e"))
+        .select_from(LEGS.table.outerjoin(place, place.c.place_key == legs.c.to_place_key))
+        .where(*_conditions(bound), c.kg_co2e.is_not(None))
+        .group_by(c.factor_id, year, country)
     )
     found = build.fetch(query)
-    years = sorted({int(y) for y in found["year"]})
-    ours = {(r["factor_id"], int(r["for_year"])): r for r in now.table(years)}
-    theirs = {(r["vehicle"], r["unit"], r["country"], int(r["for_year"])): r for r in other.table(years)}
+    years, countries = sorted({int(y) for y in found["year"]}), sorted({str(c) for c in found["country"]})
+
+    def laid(ledger: Ledger) -> dict[tuple[str, str, str, int], Row]:
+        rows = {(r["vehicle"], r["unit"], r["country"], int(r["for_year"])): r for r in ledger.table(years, countries)}
+        everywhere = {(v, u, c, y): r for (v, u, of, y), r in rows.items() if not of for c in countries}
+        return {**everywhere, **rows}
+
+    held, theirs = laid(now), laid(other)
+    ours = {(r["factor_id"], key[2], key[3]): key for key, r in held.items()}
     rows = []
-    for factor_id, of_year, kg in found.itertuples(index=False, name=None):
-        row = ours.get((str(factor_id), int(of_year)))
-        instead = theirs.get((row["vehicle"], row["unit"], row["country"], int(of_year))) if row else None
+    for factor_id, of_year, at_country, kg in found.itertuples(index=False, name=None):
+        key = ours.get((str(factor_id), str(at_country), int(of_year)))
+        row, instead = (held[key], theirs.get(key)) if key else (None, None)
         rows.append(
             {
                 "vehicle": row["vehicle"] if row else "",
@@ -452,7 +519,7 @@ def _activity(build: Build, span: tuple[date, date], question: Question) -> tupl
     c = leg_carbon.c
     activity = case(
         (c.method == literal_column("'per_tonne_km'"), c.tonne_km),
-        (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg),
+        (c.method == literal_column("'per_tonne'"), c.mass_kg),
         else_=func.coalesce(own_km, 1.0),
     )
     name = func.coalesce(legs.c.vehicle, legs.c.mode, "-")

@@ -15,7 +15,8 @@ from sqlalchemy import and_, func, literal_column, or_, select
 
 from models import levers as model
 from models.distance import geodesic_km, road_km
-from pipelines.factors import Ledger, parameter
+from pipelines.analyses.emissions import factor_of
+from pipelines.factors import parameter
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.cautions import doubt_of, doubted
@@ -163,11 +164,11 @@ def _fewer_rounds(build: Build, question: BoundQuestion) -> Lever:
 
 def _rail(build: Build, question: BoundQuestion) -> Lever | None:
     """Send long trunk legs by rail; freight is taken to cost the same."""
-    rail = Ledger().fit("rail_freight", "kgCO2e/t.km", 9999)
+    rail = factor_of(build, "rail_freight", "kgCO2e/t.km")
     if rail is None:
         return None
     factors = t["factor_set"]
-    left = model.by_rail(leg_carbon.c.kg_co2e, factors.c.value, float(rail["wtw"]), parameter("lever_rail_road"))
+    left = model.by_rail(leg_carbon.c.kg_co2e, factors.c.value, rail, parameter("lever_rail_road"))
     query = (
         select(func.count().label("n"), func.sum(leg_carbon.c.kg_co2e - left).label("kg"))
         .select_from(LEGS.table.join(factors, factors.c.factor_id == leg_carbon.c.factor_id))
@@ -177,7 +178,7 @@ def _rail(build: Build, question: BoundQuestion) -> Lever | None:
             legs.c.mode == literal_column("'truck'"),
             leg_carbon.c.method == literal_column("'per_tonne_km'"),
             leg_carbon.c.distance_km >= parameter("lever_rail_from"),
-            factors.c.value > float(rail["wtw"]),
+            factors.c.value > rail,
         )
     )
     found = _one(build, query)

@@ -22,7 +22,7 @@ from pipelines.cli.options import (
     question_of,
     settings_of,
 )
-from pipelines.cli.output import print_rows, records_of, why_lacking
+from pipelines.cli.output import print_json, print_rows, records_of, why_lacking
 from pipelines.errors import SourceError
 
 
@@ -65,12 +65,18 @@ def factors_import(
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Import a set of factors that you hold a licence for; it stays in this warehouse."""
-    from pipelines.factors import implausible, import_set, ledger
+    from pipelines.factors import implausible, import_set, ledger, strangers
 
     settings = settings_of(warehouse, wait)
     number = import_set(settings, file, name)
-    for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
+    own = [r for r in ledger(settings).rows if r["factor_set"] == name]
+    for sentence in implausible(own).values():
         print(f"warning: {sentence}")
+    if unknown := strangers(own):
+        print(
+            f"warning: no factor that ships is for {', '.join(unknown)}: only elements that name it in `vehicle` take"
+            " it. `backhaul factors list` names those that ship."
+        )
     print(
         f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul"
         f" factors use {name}` makes them come first."
@@ -155,9 +161,12 @@ def explain(
 
     with opened(warehouse) as build:
         found = analyses.explain(build, return_id)
-    if output is not Format.table:
-        rows = [leg for parcel in found["parcels"] for leg in parcel["legs"]]
-        print_rows(rows, output)
+    if output is Format.json:
+        print_json(found)
+        return
+    if output is Format.csv:
+        legs = [leg for parcel in found["parcels"] for leg in parcel["legs"]]
+        print_rows([{k: v for k, v in leg.items() if k != "parts"} for leg in legs], output)
         return
     for parcel in found["parcels"]:
         print(f"Parcel {parcel['parcel_id']}: {parcel['kg_co2e']:.6g} kg CO2e")
@@ -171,11 +180,15 @@ def explain(
                     f" ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3"
                     f" category {leg['scope3_category']}"
                 )
-            if leg["factor_id"]:
+            for part in leg["parts"]:
+                print(f"     {part['formula']}")
+            if leg["kg_co2e_modelled"] is not None and leg["kg_co2e"] is not None:
+                print(f"     distance, mass and factor would give {leg['kg_co2e_modelled']:.6g} kg")
+            if leg["factor_id"] and not leg["parts"]:
                 row = f", row {leg['factor_row_id']}" if leg["factor_row_id"] else ""
                 print(
                     f"     {leg['factor_id']}: {leg['factor_source'] or ''}"
-                    f" {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row}"
+                    f" {leg['factor_year'] or ''}{row}"
                     f" {leg['factor_source_address'] or ''}".rstrip()
                 )
             if leg["kg_co2e_tonne_km"] is not None:

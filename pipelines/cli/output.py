@@ -41,8 +41,7 @@ def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str | None = 
     """Print rows; a table without a row says `why`, and leaves out a column of what to say where nothing is."""
     rows = [{k: plain_value(v) for k, v in row.items()} for row in rows]
     if how is Format.json:
-        text = json.dumps(rows, ensure_ascii=False, indent=2)
-        typer.echo(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text))
+        print_json(rows)
         return
     names = list(rows[0]) if rows else []
     if how is Format.csv:
@@ -66,8 +65,14 @@ def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str | None = 
         numeric = all(isinstance(r[name], (int, float)) or r[name] is None for r in rows)
         table.add_column(Text(signs(name.replace("_", " "))), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[Text(signs(_cell(row[name]))) for name in names])
+        table.add_row(*[Text(signs(_cell(row[name], is_year=name.endswith("year")))) for name in names])
     console.print(table)
+
+
+def print_json(told: Any) -> None:
+    """Print an answer as JSON, whole; control characters as escapes."""
+    text = json.dumps(told, ensure_ascii=False, indent=2, default=plain_value)
+    typer.echo(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def why_lacking(build: "Build", key: str) -> str:
@@ -82,9 +87,11 @@ def records_of(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, *, is_year: bool = False) -> str:
     if value is None:
         return "-"
+    if is_year and isinstance(value, (int, float)):
+        return str(int(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.estimate.leg_own import GIVEN
+from pipelines.estimate.leg_treatment import TREATMENTS
 from pipelines.estimate.sql import Connection, append
-from pipelines.factors import Ledger, number, parameter, parameters
+from pipelines.factors import Ledger, Row, number, parameter, parameters
 
 _RULES = {
     "circuity": "distance",
@@ -19,6 +21,8 @@ _RULES = {
 """Parameters that are neither a distance nor a cost by their unit, and what kind of rule they are."""
 _UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty")
 """Parameters that no answer of a build rests on."""
+OPTIONS = (("rail_freight", "kgCO2e/t.km"), *((kind, "kgCO2e/t") for kind in sorted(set(TREATMENTS.values()))))
+"""Factors that levers and dispositions compare with."""
 _BY_MASS = (
     "allocation.mass",
     "allocation",
@@ -31,17 +35,20 @@ _BY_MASS = (
     "ISO 14083",
     "",
     "assumed",
-    *[None] * 6,
+    *[None] * 7,
 )
 
 
 def list_factors(connection: Connection, known: Ledger) -> None:
     """Fill factor_set with the factors, parameters and rules this build used."""
     years = _years_used(connection)
-    rows = _factor_rows(known, years)
+    places = (
+        connection.execute("SELECT DISTINCT country FROM leg_factor WHERE country <> ''").fetchall() if years else []
+    )
+    rows = [*_factor_rows(known, years, [country for (country,) in places]), *_given(connection)]
     has_costs = connection.execute("SELECT count(*) > 0 FROM estimate_return_cost").fetchall()[0][0]
     if years or has_costs:
-        rows += [*_parameter_rows(), _BY_MASS]
+        rows += [*_options(known, years), *_parameter_rows(), _BY_MASS]
     connection.execute("DELETE FROM factor_set")
     if rows:
         append(connection, "factor_set", rows)
@@ -51,45 +58,88 @@ def _years_used(connection: Connection) -> dict[str, tuple[int, int]]:
     """Give the factors that legs used with the first and last year they were used for."""
     used = connection.execute("""
         SELECT factor_id, min(for_year) AS first_year, max(for_year) AS last_year FROM leg_factor
-        WHERE factor_id IN (SELECT unnest(string_split(factor_id, ' + ')) FROM (SELECT DISTINCT factor_id
-            FROM estimate_leg_carbon)) GROUP BY 1
+        WHERE factor_id IN (SELECT factor_id FROM estimate_leg_carbon UNION SELECT factor_id FROM estimate_leg_part)
+        GROUP BY 1
     """).fetchall()
     return {factor_id: (first, last) for factor_id, first, last in used if factor_id}
 
 
-def _factor_rows(known: Ledger, years: Mapping[str, tuple[int, int]]) -> list[tuple[Any, ...]]:
+def _given(connection: Connection) -> list[tuple[Any, ...]]:
+    """Give the row of factor_set for kilograms that somebody calculated, if any: they are their own amount."""
+    found = connection.execute(f"""
+        SELECT max(year(l.started_on)), string_agg(DISTINCT coalesce(l.calculated_by, '-') || ', '
+            || coalesce(l.calculated_with, '-'), '; ' ORDER BY 1)
+        FROM estimate_leg_carbon e JOIN fact_return_leg l USING (leg_key) WHERE e.factor_id = '{GIVEN}'
+    """).fetchall()[0]
+    if found[0] is None:
+        return []
+    doubt = parameter("activity_uncertainty", "measured")
+    what = f"Emissions as given, by whom and by which method: {str(found[1])[:300]}"
+    return [
+        (
+            GIVEN,
+            "emission",
+            what,
+            "kgCO2e/kgCO2e",
+            None,
+            None,
+            1.0,
+            int(found[0]),
+            "as given",
+            "",
+            "given",
+            "given",
+            *[""] * 4,
+            doubt,
+            GIVEN,
+        )
+    ]
+
+
+def _factor_rows(known: Ledger, years: Mapping[str, tuple[int, int]], countries: list[str]) -> list[tuple[Any, ...]]:
     """Give a row of factor_set a factor, as the ledger first has it in the years used."""
     left = dict(years)
     rows: list[tuple[Any, ...]] = []
     for row in known.table(
-        range(min((f for f, _ in left.values()), default=0), max((to for _, to in left.values()), default=-1) + 1)
+        range(min((f for f, _ in left.values()), default=0), max((to for _, to in left.values()), default=-1) + 1),
+        countries,
     ):
         span = left.pop(row["factor_id"], None)
-        if span is None:
-            continue
-        note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {span[0]}-{span[1]}"
-        note += ", vintage_substituted" if span[0] < int(row["valid_from_year"]) else ""
-        doubt = parameter("factor_uncertainty", "derived" if row["quality"] == "derived" else row["activity"])
-        rows.append(
-            (
-                row["factor_id"],
-                "emission",
-                f"{note}. {row['notes']}".strip(),
-                row["unit"],
-                *(number(row, n) for n in ("wtt", "ttw", "wtw")),
-                int(row["year"]),
-                row["source"],
-                row["source_address"],
-                row["quality"],
-                row["factor_set"],
-                row["row_id"],
-                row["licence"],
-                row["gwp"],
-                row["eol_method"],
-                doubt,
-            )
-        )
+        if span is not None:
+            note = f"{span[0]}-{span[1]}"
+            note += ", vintage_substituted" if span[0] < int(row["valid_from_year"]) else ""
+            rows.append(_factor_row(row, "emission", note))
     return rows
+
+
+def _options(known: Ledger, years: Mapping[str, tuple[int, int]]) -> list[tuple[Any, ...]]:
+    """Give a row of factor_set a factor that levers and dispositions compare with, of the last year used."""
+    last = max((to for _, to in years.values()), default=9999)
+    rows = (known.fit(vehicle, unit, last) for vehicle, unit in OPTIONS)
+    return [_factor_row(row, "option", f"{last}") for row in rows if row and row["factor_id"] not in years]
+
+
+def _factor_row(row: Row, kind: str, note: str) -> tuple[Any, ...]:
+    doubt = parameter("factor_uncertainty", "derived" if row["quality"] == "derived" else row["activity"])
+    what = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {note}"
+    return (
+        row["factor_id"],
+        kind,
+        f"{what}. {row['notes']}".strip(),
+        row["unit"],
+        *(number(row, n) for n in ("wtt", "ttw", "wtw")),
+        int(row["year"]),
+        row["source"],
+        row["source_address"],
+        row["quality"],
+        row["factor_set"],
+        row["row_id"],
+        row["licence"],
+        row["gwp"],
+        row["eol_method"],
+        doubt,
+        row["vehicle"],
+    )
 
 
 def _parameter_rows() -> list[tuple[Any, ...]]:
@@ -113,7 +163,7 @@ def _parameter_rows() -> list[tuple[Any, ...]]:
                 row["source"],
                 row["address"],
                 row["quality"],
-                *[None] * 6,
+                *[None] * 7,
             )
         )
     return rows

@@ -1,4 +1,7 @@
-"""Carbon of each return leg: transport by distance, mass and factor, and treatment of the goods."""
+"""Carbon of each return leg by distance, mass and factor.
+
+Not here: the treatment of goods (leg_treatment.py), what somebody measured or calculated themselves (leg_own.py).
+"""
 
 from typing import Any
 
@@ -6,6 +9,7 @@ from sqlalchemy import Double, Select, and_, case, column, extract, func, litera
 from sqlalchemy.sql.expression import FromClause, Subquery, TableClause
 
 from models import carbon
+from pipelines.estimate import leg_own, leg_treatment
 from pipelines.estimate.sql import (
     ASSUMED,
     IMPUTED,
@@ -13,78 +17,67 @@ from pipelines.estimate.sql import (
     Columns,
     Connection,
     goods_of,
-    is_live,
-    is_of,
     shared,
     sql_text,
     status_of,
     t,
     wanted,
 )
-from pipelines.factors import Ledger, parameter
+from pipelines.factors import Ledger, parameter, parameters
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.sql import rows_sql
 
-TREATMENTS = {
-    "as_new": "treatment_none",
-    "b_stock": "treatment_none",
-    "marked_down": "treatment_none",
-    "return_to_supplier": "treatment_none",
-    "repaired": "treatment_reuse",
-    "refurbished": "treatment_reuse",
-    "donated": "treatment_reuse",
-    "recycled": "treatment_recycling",
-    "destroyed": "treatment_energy_recovery",
-}
+FIGURES = ("wtt", "ttw", "wtw", "biogenic")
+"""What a factor says of a unit (kg): energy provision, operation, both, and CO2 from biomass beside them."""
 
 
-def _factor_table(connection: Connection, known: Ledger) -> TableClause:
-    """Store the factor of each vehicle, unit and year that legs were travelled in.
-
-    By country where it depends on one.
-    """
+def factor_table(connection: Connection, known: Ledger) -> TableClause:
+    """Store the factor of each vehicle, unit, year and country that legs were travelled in."""
     years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
+    places = connection.execute("""
+        SELECT country FROM fact_return_leg WHERE country IS NOT NULL
+        UNION SELECT country FROM dim_place WHERE country IS NOT NULL
+    """).fetchall()
+    countries = sorted(country for (country,) in places)
+    texts = ("factor_id", "vehicle", "unit", "fuel", "country")
     types = (
-        dict.fromkeys(("factor_id", "vehicle", "unit", "fuel", "country"), "VARCHAR")
-        | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE")
-        | {"for_year": "BIGINT"}
+        dict.fromkeys(texts, "VARCHAR") | dict.fromkeys(FIGURES, "DOUBLE") | {"market": "DOUBLE", "for_year": "BIGINT"}
     )
-    given = rows_sql(types, ([row[n] or (None if n != "country" else "") for n in types] for row in known.table(years)))
+    rows = known.table(years, countries)
+    given = rows_sql(types, ([row.get(n) or (None if n != "country" else "") for n in types] for row in rows))
+    elsewhere = rows_sql({"place": "VARCHAR"}, ([country] for country in countries))
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE leg_factor AS
-        SELECT f.*, k.wtw AS tonne_km_wtw FROM ({given}) f
-        LEFT JOIN ({given}) k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.unit = 'kgCO2e/t.km'
-            AND f.unit = 'kgCO2e/vehicle.km'
+        WITH own AS ({given}),
+        whole AS (
+            FROM own UNION ALL BY NAME
+            SELECT o.* REPLACE (place AS country) FROM own o, ({elsewhere}) WHERE o.country = '' AND
+                (o.vehicle, o.unit, o.for_year, place) NOT IN (SELECT (vehicle, unit, for_year, country) FROM own))
+        SELECT f.*, k.wtw AS tonne_km_wtw FROM whole f
+        LEFT JOIN whole k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.country = f.country
+            AND k.unit = 'kgCO2e/t.km' AND f.unit = 'kgCO2e/vehicle.km'
     """)
-    doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw", "tonne_km_wtw"))
-    return table(
-        "leg_factor", *(column(n) for n in ("factor_id", "vehicle", "unit", "fuel", "country", "for_year")), *doubles
-    )
+    doubles = (column(n, Double) for n in (*FIGURES, "market", "tonne_km_wtw"))
+    return table("leg_factor", *(column(n) for n in (*texts, "for_year")), *doubles)
 
 
 def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
-    """Fill estimate_leg_carbon for legs, with the factors of a ledger.
+    """Fill estimate_leg_carbon and estimate_leg_part for legs, with the factors of a ledger.
 
     Legs are stored rows of fact_return_leg, or all of them.
     """
-    for sql in leg_carbon_sql(connection, known, leg):
-        connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {sql}")
-    _share_movements(connection)
-
-
-def leg_carbon_sql(connection: Connection, known: Ledger, leg: Any = None) -> list[str]:
-    """Store the factors of a ledger that legs use, and give the SELECTs of the legs' emissions.
-
-    Of all but treatment, and of treatment.
-    """
-    factor = _factor_table(connection, known)
     leg = wanted(connection, "fact_return_leg", "TRUE") if leg is None else leg
+    factor = factor_table(connection, known)
+    connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {transport_sql(leg, factor, known)}")
+    leg_treatment.treat(connection, known, leg, factor)
+    _share_movements(connection)
+    leg_own.use(connection)
+
+
+def transport_sql(leg: Any, factor: Any, known: Ledger) -> str:
+    """Give the SELECT of the emissions of all legs but treatment, with the factors that a ledger's legs use."""
     of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
-    goods = goods_of(of_parcel)
-    return [
-        sql_text(_transport_carbon(leg, goods, factor, known)),
-        sql_text(_treatment_carbon(leg, goods, factor, of_parcel)),
-    ]
+    return sql_text(_transport_carbon(leg, goods_of(of_parcel), factor, known))
 
 
 def _share_movements(connection: Connection) -> None:
@@ -98,32 +91,41 @@ def _share_movements(connection: Connection) -> None:
         CREATE OR REPLACE TEMP TABLE shared_movement AS
         SELECT l.leg_key, f.factor_id, e.mass_kg, l.distance_km AS driven_km, d.distance_km AS direct_km,
             e.mass_kg * d.distance_km AS weight, sum(e.mass_kg * d.distance_km) OVER (PARTITION BY l.source,
-                l.movement_id) AS total_weight, f.wtt, f.ttw, f.wtw
+                l.movement_id) AS total_weight, f.wtt, f.ttw, f.wtw, f.biogenic, f.market, 1.0 AS one
         FROM (SELECT *, count(*) OVER (PARTITION BY source, movement_id, role) AS here FROM fact_return_leg
             WHERE role IN ('trunk', 'onward') AND movement_id IS NOT NULL AND vehicle IS NOT NULL
                 AND distance_km IS NOT NULL AND movement_parcels > 1) l
         JOIN estimate_leg_carbon e USING (leg_key) JOIN dim_lane d USING (lane_key)
         JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year
-            = year(l.started_on) AND f.country = ''
+            = year(l.started_on) AND f.country = coalesce(l.country, '')
         WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
         UPDATE estimate_leg_carbon SET
             factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = if(method = 'shared', kg_co2e_tonne_km,
-                kg_co2e), distance_km = m.driven_km,
+                kg_co2e), distance_km = m.driven_km, amount = {shared("one")},
+            kg_co2e_biogenic = {shared("biogenic")},
+            kg_co2e_market = {shared("market")},
             kg_co2e_wtt = {shared("wtt")},
             kg_co2e_ttw = {shared("ttw")},
             kg_co2e = {shared("wtw")}
-        FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key;
+        FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key
+            AND estimate_leg_carbon.method NOT IN {leg_own.METHODS};
         DROP TABLE shared_movement;
     """)
 
 
-def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
+def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Expression:
     """Name the factor's vehicle for a leg; NULL where none can be told.
 
-    A vehicle that is named is taken at its word.
+    A vehicle that is named is taken at its word. A fuel that is named is, too: what has no factor of its own gets none.
     """
     words = func.lower(func.coalesce(leg.c.service, ""))
-    electric = leg.c.fuel == "electricity"
+    fuel = case((_fuel(leg) == "electricity", "electric"), else_=_fuel(leg))  # as the names of vehicles have it
+
+    def of_fuel(mode: str, usual: tuple[str, ...] = ()) -> Expression:
+        return case(
+            (or_(leg.c.fuel.is_(None), fuel.in_(usual)), f"{mode}_average"), else_=func.concat(f"{mode}_", fuel)
+        )
+
     return case(
         (leg.c.vehicle.is_not(None), leg.c.vehicle),
         (
@@ -131,6 +133,8 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
             case(
                 (words.regexp_match("tote|crate|reusable"), "packaging_crate"),
                 (words.regexp_match("original|used again|reused"), "packaging_none"),
+                (words.regexp_match("mailer|padded"), "packaging_mailer"),
+                (words.regexp_match("paper"), "packaging_paper"),
                 (words.regexp_match("bag|film|plastic|poly"), "packaging_film"),
                 (words.regexp_match("box|board|carton|corrugated"), "packaging_board"),
             ),
@@ -139,21 +143,30 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
             leg.c.element_type == "hub",
             case(
                 (to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"),
+                (and_(to_kind == "locker", literal("hub_locker").in_(known.vehicles("kgCO2e/parcel"))), "hub_locker"),
                 (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"),
             ),
         ),
+        (leg.c.mode == "van", of_fuel("van")),
         (
-            leg.c.mode == "van",
+            leg.c.mode == "car",
             case(
-                (electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel)
+                (func.concat("car_", fuel).in_(known.vehicles("kgCO2e/vehicle.km")), func.concat("car_", fuel)),
+                else_="car_average",
             ),
         ),
-        (leg.c.mode == "car", case((electric, "car_electric"), else_="car_average")),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
+        (
+            leg.c.mode == "truck",
+            case(
+                (words.regexp_match("refrigerat|chill|frozen|reefer"), "truck_refrigerated"),
+                else_=of_fuel("truck", ("diesel",)),
+            ),
+        ),
+        (leg.c.mode == "sea", case((words.regexp_match("ferry|ro-?ro|ropax"), "sea_roro"), else_="sea_container")),
         *(
             (leg.c.mode == mode, vehicle)
             for mode, vehicle in (
-                ("truck", "truck_average"),
                 ("bus", "bus_local"),
                 ("rail", "rail_freight"),
                 ("foot", "foot"),
@@ -162,6 +175,15 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
         ),
         (leg.c.role == "customer_trip", "trip_mix"),
     )
+
+
+def _fuel(leg: Any) -> Expression:
+    """Name a leg's energy carrier as factors do."""
+    return case(*((func.lower(leg.c.fuel) == word, name) for word, name in _FUELS.items()), else_=leg.c.fuel)
+
+
+_FUELS = {"gasoline": "petrol", "electric": "electricity", "battery": "electricity", "natural gas": "cng", "gas": "cng"}
+"""Other words for an energy carrier."""
 
 
 def _usual_km(leg: Any) -> Expression:
@@ -220,6 +242,10 @@ def _leg_distance(leg: Any, lane: Any) -> dict[str, Expression]:
     }
 
 
+SITE_UNITS = ("kgCO2e/parcel", "kgCO2e/t", "kgCO2e/kg", "kgCO2e/item")
+"""Units of what sites and packaging emit."""
+
+
 def _is_near(lane: FromClause) -> Expression:
     """Say whether a lane stays within one area, its distance assumed."""
     return lane.c.method == "same area"
@@ -240,7 +266,7 @@ def _is_shared_round(leg: Any) -> Expression:
     )
 
 
-def _read_legs(leg: Any, goods: Any) -> Subquery:
+def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
     """Read every leg but treatment with its lane, the place it leads to and its goods: distance, vehicle, masses."""
     lane, place = t["dim_lane"], t["dim_place"]
     distance = _leg_distance(leg, lane)
@@ -249,7 +275,7 @@ def _read_legs(leg: Any, goods: Any) -> Subquery:
             leg.c.leg_key,
             leg.c.role,
             leg.c.element_type,
-            leg.c.fuel,
+            _fuel(leg).label("fuel"),
             leg.c.mode,
             leg.c.mass_kg,
             leg.c.trip_share,
@@ -258,10 +284,11 @@ def _read_legs(leg: Any, goods: Any) -> Subquery:
             _is_shared_round(leg).label("is_shared"),
             _is_trip(leg.c).label("is_trip"),
             *(value.label(name) for name, value in distance.items()),
-            _vehicle(leg, place.c.kind, distance["km"]).label("vehicle"),
+            _vehicle(leg, place.c.kind, distance["km"], known).label("vehicle"),
             goods.c.goods_kg,
-            place.c.country.label("site_country"),
-            leg.c.country,
+            func.coalesce(case((leg.c.element_type == "hub", place.c.country), else_=leg.c.country), "").label(
+                "country"
+            ),
             case((~_is_near(lane), lane.c.distance_km)).label("direct_km"),
         )
         .select_from(leg)
@@ -273,33 +300,35 @@ def _read_legs(leg: Any, goods: Any) -> Subquery:
     )
 
 
-def _leg_method(r: Columns) -> Expression:
-    """Name how a leg's emissions follow from its activity: by its mass, its parcel, its kilometres or both."""
+def _leg_unit(r: Columns, is_round: Expression, known: Ledger) -> Expression:
+    """Name the unit of the factor that a leg takes: that of the first set which has one for its vehicle."""
+    of_site = {v: known.unit_of(v, SITE_UNITS) for unit in SITE_UNITS for v in known.vehicles(unit)}
+    by_passenger = _by_passenger(known)
     return case(
-        (_is_pack(r), "per_tonne"),
-        (or_(_is_hub(r), r.is_shared), "per_parcel"),
-        (or_(r.is_trip, r.vehicle.in_(("foot", "bike"))), "per_vehicle_km"),
-        else_="per_tonne_km",
-    )
-
-
-def _leg_unit(r: Columns) -> Expression:
-    """Name the unit of the factor that a leg takes."""
-    return case(
-        (_is_pack(r), "kgCO2e/t"),
-        (_is_hub(r), "kgCO2e/parcel"),
-        (r.vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"),
-        (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"),
+        (
+            or_(_is_pack(r), _is_hub(r)),
+            case(*((r.vehicle == v, unit) for v, unit in sorted(of_site.items())), else_="kgCO2e/parcel"),
+        ),
+        (r.vehicle.in_(by_passenger), "kgCO2e/passenger.km"),
+        (or_(r.is_trip, is_round), "kgCO2e/vehicle.km"),
         else_="kgCO2e/t.km",
     )
 
 
-def _leg_country(r: Columns, known: Ledger) -> Expression:
-    """Name the country of the factor that a leg takes: a hub's grid, a trip's mix of vehicles; "" of all others."""
+def _by_passenger(known: Ledger) -> list[str]:
+    """List the vehicles whose kilometres have a factor a passenger alone."""
+    by_the_km = known.vehicles("kgCO2e/vehicle.km")
+    return [v for v in known.vehicles("kgCO2e/passenger.km") if v not in by_the_km]
+
+
+def _leg_method(unit: Expression, is_round: Expression) -> Expression:
+    """Name how a leg's emissions follow from its activity: by its mass, its parcel, its kilometres or both."""
     return case(
-        (and_(_is_hub(r), r.site_country.in_(known.grids)), r.site_country),
-        (and_(r.vehicle == "trip_mix", r.country.in_(known.trip_countries)), r.country),
-        else_="",
+        (is_round, "per_parcel"),
+        (unit == "kgCO2e/t.km", "per_tonne_km"),
+        (unit.in_(("kgCO2e/t", "kgCO2e/kg")), "per_tonne"),
+        (unit.in_(("kgCO2e/vehicle.km", "kgCO2e/passenger.km")), "per_vehicle_km"),
+        else_="per_parcel",
     )
 
 
@@ -308,7 +337,7 @@ def _leg_mass(r: Columns) -> Expression:
 
     Of packaging its own: as reported, else the usual one of its kind.
     """
-    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
+    packs = [kind for name, kind in parameters() if name == "packaging_mass" and kind]
     pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
     return case(
         (_is_pack(r), func.coalesce(r.mass_kg, pack_kg)),
@@ -335,33 +364,32 @@ def _is_hub(r: Columns) -> Expression:
 
 def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
     """Give what each leg did that emits: kilometres, mass, share of a trip, and the unit and country of its factor."""
-    r = read.c
-    method, mass = _leg_method(r), _leg_mass(r)
+    r, direct_km = read.c, func.coalesce(read.c.direct_km, parameter("first_mile_distance"))
+    by_the_km = [*known.vehicles("kgCO2e/vehicle.km"), *_by_passenger(known)]
+    is_round = func.coalesce(and_(r.is_shared, r.vehicle.in_(by_the_km)), False)
+    unit, mass = _leg_unit(r, is_round, known), double(_leg_mass(r))
+    method = _leg_method(unit, is_round)
+    km = case((and_(r.is_shared, ~is_round), double(direct_km)), else_=r.km)  # the kilometres told are the round's
     return select(
         r.leg_key,
         r.role,
         r.element_type,
         r.fuel,
         r.year,
+        r.country,
         r.parcels,
-        r.is_shared,
+        is_round.label("is_shared"),
         r.vehicle,
         r.distance_type,
         r.adjustment,
-        r.distance_rank,
+        case((and_(r.is_shared, ~is_round), IMPUTED), else_=r.distance_rank).label("distance_rank"),
         _leg_mass_rank(r).label("mass_rank"),
         func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"),
-        _leg_unit(r).label("unit"),
+        unit.label("unit"),
         method.label("method"),
-        _leg_country(r, known).label("country"),
-        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"),
-        case((method.in_(("per_tonne_km", "per_tonne")), double(mass))).label("mass_kg"),
-        case(
-            (
-                r.is_shared,
-                carbon.tonne_km(double(func.coalesce(r.direct_km, parameter("first_mile_distance"))), double(mass)),
-            )
-        ).label("direct_tonne_km"),
+        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), is_round), km)).label("distance_km"),
+        case((method.in_(("per_tonne_km", "per_tonne")), mass)).label("mass_kg"),
+        case((is_round, carbon.tonne_km(double(direct_km), mass))).label("direct_tonne_km"),
         case(
             (r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (_is_hub(r), IMPUTED), else_=MEASURED
         ).label("other_rank"),
@@ -380,6 +408,7 @@ def _leg_amount(u: Columns) -> Expression:
         (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)),
         (u.method == "per_parcel", 1.0),
         (u.method == "per_vehicle_km", carbon.trip_carbon(u.distance_km, u.trip_share, 1.0)),
+        (u.unit == "kgCO2e/kg", u.mass_kg / uses),
         (u.method == "per_tonne", carbon.mass_carbon(u.mass_kg, 1.0) / uses),
         else_=carbon.leg_carbon(u.distance_km, u.mass_kg, 1.0),
     )
@@ -413,7 +442,7 @@ def _leg_factor(used: Subquery, factor: Any) -> Subquery:
             u.method,
             _leg_rank(u).label("worst"),
             _leg_amount(u).label("amount"),
-            *(case((fits, factor.c[n])).label(n) for n in ("factor_id", "wtt", "ttw", "wtw", "tonne_km_wtw")),
+            *(case((fits, factor.c[n])).label(n) for n in ("factor_id", *FIGURES, "market", "tonne_km_wtw")),
         )
         .select_from(used)
         .outerjoin(
@@ -434,7 +463,7 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
 
     Steps: legs read (distance, vehicle), activity (mass, method, unit), factor and amount.
     """
-    m = _leg_factor(_leg_activity(_read_legs(leg, goods), known), factor).c
+    m = _leg_factor(_leg_activity(_read_legs(leg, goods, known), known), factor).c
     activity = case(
         (m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport"
     )
@@ -443,6 +472,7 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         m.leg_key,
         activity.label("activity"),
         m.factor_id,
+        case((m.factor_id.is_not(None), m.amount)).label("amount"),
         m.distance_km,
         case((has_km, m.distance_type)).label("distance_type"),
         case((has_km, m.adjustment)).label("distance_adjustment"),
@@ -453,102 +483,10 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         (m.amount * m.wtt).label("kg_co2e_wtt"),
         (m.amount * m.ttw).label("kg_co2e_ttw"),
         (m.amount * m.wtw).label("kg_co2e"),
+        (m.amount * m.biogenic).label("kg_co2e_biogenic"),
+        (m.amount * m.market).label("kg_co2e_market"),
         (m.direct_tonne_km * m.tonne_km_wtw).label("kg_co2e_tonne_km"),
         status_of(m.worst).label("status"),
         case((m.role == "customer_trip", "9"), (m.role == "packaging", "1"), else_="4").label("scope3_category"),
         m.method,
-    )
-
-
-def _treated_lots(parcels: Select[Any] | None) -> Subquery:
-    """Give the live lots of parcels by parcel and kind of treatment, with their units and mass."""
-    lot = t["fact_return_line"]
-    kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
-    is_mended = lot.c.disposition.in_(("repaired", "refurbished"))
-    return (
-        select(
-            lot.c.parcel_key,
-            kind.label("kind"),
-            func.bool_or(is_mended).label("is_mended"),
-            func.sum(double(lot.c.units)).label("units"),
-            func.sum(lot.c.weight_kg * double(lot.c.units)).label("weight_kg"),
-        )
-        .where(is_live(lot), is_of(lot, parcels))
-        .group_by(lot.c.parcel_key, kind)
-        .subquery("treated")
-    )
-
-
-def _treatment_columns(treated: Subquery, factor: Any) -> dict[str, Expression]:
-    """Give what a parcel's treatments are told by: activity, the factors used, the category of scope 3."""
-    kinds = ("treatment_none", "treatment_energy_recovery", "treatment_recycling", "treatment_reuse")
-    trace = func.concat_ws(" + ", *(func.max(case((treated.c.kind == name, factor.c.factor_id))) for name in kinds))
-    discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
-    return {
-        "activity": case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment"),
-        "factor_id": func.nullif(trace, ""),
-        "scope3_category": case(
-            (discards, "5"),
-            (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
-            else_="4",
-        ),
-    }
-
-
-def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
-    """Give the emissions of treatment: the parcel's goods by what is done with them, each kind with its factor.
-
-    A parcel with a lot whose treatment is not decided or has no factor gets no answer yet.
-    """
-    place = t["dim_place"]
-    treated = _treated_lots(parcels)
-    of_parcel = (
-        select(treated.c.parcel_key, func.sum(treated.c.units).label("units"))
-        .group_by(treated.c.parcel_key)
-        .subquery("of_parcel")
-    )
-    to_landfill = and_(treated.c.kind == "treatment_energy_recovery", place.c.kind == "landfill")
-    mass = double(func.coalesce(leg.c.mass_kg, goods.c.goods_kg, parameter("parcel_mass")))
-    share = case(
-        (goods.c.goods_kg > 0, carbon.allocate(mass, treated.c.weight_kg, goods.c.goods_kg)),
-        else_=carbon.allocate(mass, treated.c.units, of_parcel.c.units),
-    )
-    rank = case((leg.c.mass_kg.is_not(None), MEASURED), (goods.c.goods_kg.is_not(None), IMPUTED), else_=ASSUMED)
-    whole = func.count() == func.count(factor.c.wtw)
-
-    def kilograms(rate: Any) -> Expression:
-        return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
-
-    columns = _treatment_columns(treated, factor)
-    return (
-        select(
-            leg.c.leg_key,
-            columns["activity"].label("activity"),
-            columns["factor_id"].label("factor_id"),
-            func.any_value(mass).label("mass_kg"),
-            status_of(func.any_value(rank)).label("mass_status"),
-            kilograms(factor.c.wtt).label("kg_co2e_wtt"),
-            kilograms(factor.c.ttw).label("kg_co2e_ttw"),
-            kilograms(factor.c.wtw).label("kg_co2e"),
-            status_of(func.any_value(rank)).label("status"),
-            columns["scope3_category"].label("scope3_category"),
-            literal("per_tonne").label("method"),
-        )
-        .select_from(leg)
-        .outerjoin(treated, treated.c.parcel_key == leg.c.parcel_key)
-        .outerjoin(of_parcel, of_parcel.c.parcel_key == leg.c.parcel_key)
-        .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
-        .outerjoin(place, place.c.place_key == leg.c.to_place_key)
-        .outerjoin(
-            factor,
-            and_(
-                factor.c.vehicle
-                == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)),
-                factor.c.unit == "kgCO2e/t",
-                factor.c.for_year == extract("year", leg.c.started_on),
-                factor.c.country == "",
-            ),
-        )
-        .where(leg.c.role == "treatment")
-        .group_by(leg.c.leg_key)
     )

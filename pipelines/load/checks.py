@@ -99,6 +99,22 @@ CHECKS = (
         " kg_co2e_ttw) > 1e-9 * greatest(1, kg_co2e)",
     ),
     Check(
+        "carbon_factored",
+        "Each kilogram is an amount times a factor: emissions, reports and closed months are sums of the same.",
+        """WITH part AS (
+                SELECT leg_key, factor_id, amount, kg_co2e FROM estimate_leg_part
+                UNION ALL SELECT leg_key, factor_id, amount, kg_co2e FROM estimate_leg_carbon
+                WHERE leg_key NOT IN (SELECT leg_key FROM estimate_leg_part)),
+            summed AS (SELECT leg_key, sum(kg_co2e) AS kg FROM estimate_leg_part GROUP BY 1)
+            SELECT p.leg_key, p.factor_id, p.amount, f.value AS factor_value, p.kg_co2e FROM part p
+                LEFT JOIN factor_set f USING (factor_id) WHERE p.kg_co2e IS NOT NULL
+                AND coalesce(abs(p.amount * f.value - p.kg_co2e) > 1e-9 * greatest(1, abs(p.kg_co2e)), true)
+            UNION ALL SELECT e.leg_key, e.factor_id, e.amount, NULL, e.kg_co2e FROM estimate_leg_carbon e
+                JOIN summed s USING (leg_key) WHERE
+                coalesce(abs(s.kg - e.kg_co2e) > 1e-9 * greatest(1, abs(s.kg)), true)
+        """,
+    ),
+    Check(
         "carbon_allocated",
         "What the lots of parcels carry is what their legs emitted.",
         """SELECT a.kg AS legs, b.kg AS lots FROM (SELECT coalesce(sum(kg_co2e), 0) AS kg FROM estimate_leg_carbon

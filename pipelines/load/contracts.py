@@ -52,6 +52,7 @@ PREFIXED = {
     "invoice_id",
     "rate_id",
     "claim_id",
+    "use_id",
 }
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
@@ -71,6 +72,7 @@ REVERSIBLE = (
     "carrier_invoice",
     "carrier_claim",
     "promised_date",
+    "activity_use",
 )
 """Logs of what happened: only their rows can be withdrawn by a later export.
 

@@ -288,7 +288,8 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, i
             DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
             DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE
                 FROM estimate_avoided_carbon WHERE {lot};
-            DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
+            DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_part WHERE {leg};
+            DELETE FROM estimate_leg_cost WHERE {leg};
             DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE
                 FROM fact_return_event WHERE {of_return};
             DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE

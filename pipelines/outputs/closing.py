@@ -21,20 +21,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import and_, case, func, insert, literal_column, select
+from sqlalchemy import case, func, insert, select
 
 from pipelines import factors
 from pipelines.errors import ReportError
-from pipelines.estimate.leg_carbon import TREATMENTS
-from pipelines.factors import parameter
-from pipelines.metrics.facts import LEGS, leg_carbon, legs, lots, own_km
+from pipelines.metrics.facts import LEGS, leg_carbon, legs
 from pipelines.metrics.finish.doubt import kind
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import checksum, current_build, sync, unused, writing
-from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
+_OF_PART = ("factor_id", "amount", "mass_kg", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e")
 CAUSES = ("late", "gone", "factor", "inputs")
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _COLUMNS = (
@@ -48,6 +47,7 @@ _COLUMNS = (
     "country",
     "method",
     "scope3_category",
+    "amount",
     "factor_id",
     "distance_km",
     "distance_type",
@@ -86,84 +86,39 @@ class Closed:
 def elements(build: Build, since: date, until: date) -> pd.DataFrame:
     """List the elements of the chains of returns asked for from one day to another, both included.
 
-    Each with its activity amount and factor.
-
-    `amount` x `factor_value` is kg_co2e: tonne-kilometres, kilometres of a trip's or a round's share, tonnes, or
-    parcels, in `factor_unit`. The treatment of goods with several fates is one row a factor.
+    Each with its activity amount and factor: `amount` x `factor_value` is kg_co2e. An element of several factors (goods
+    with several fates, energy and refrigerant) is one row a factor, named by `part`.
     """
-    c, f = leg_carbon.c, t["factor_set"].c
-    uses = case((c.factor_id.like("%packaging_crate%"), parameter("packaging_uses")), else_=1.0)
-    amount = case(
-        (c.method == literal_column("'per_tonne_km'"), c.distance_km * c.mass_kg / 1000),
-        (c.method.in_(["per_vehicle_km", "per_parcel"]), func.coalesce(own_km, 1.0)),
-        (c.method == literal_column("'per_tonne'"), c.mass_kg / 1000 / uses),
-        (f.value != 0, c.kg_co2e / f.value),
-    )
+    c, p, f = leg_carbon.c, t["estimate_leg_part"].c, t["factor_set"].c
+    of_leg: dict[str, Any] = {n: c[n] for n in _COLUMNS if n in c and n not in ("element_id", "method", *_OF_PART)}
+    of_part: dict[str, Any] = {n: case((p.leg_key.is_not(None), p[n]), else_=c[n]) for n in _OF_PART}
+    of_part["mass_kg"] = func.coalesce(p.mass_kg, c.mass_kg)
+    of_leg["tonne_km"] = case((func.coalesce(p.part, "") != "refrigerant", c.tonne_km))  # once an element
     query = (
         select(
             legs.c.element_id,
             legs.c.parcel_id,
             legs.c.element_no,
+            legs.c.requested_on,
             legs.c.role,
             legs.c.mode,
             legs.c.carrier,
             legs.c.country,
-            c.method.label("allocation"),
-            legs.c.parcel_key,
-            *(c[n] for n in _COLUMNS if n in c and n not in ("element_id",) and n != "method"),
             legs.c.method,
-            amount.label("amount"),
+            c.method.label("allocation"),
+            p.part,
+            *(column.label(name) for name, column in {**of_leg, **of_part}.items()),
             f.value.label("factor_value"),
             f.unit.label("factor_unit"),
         )
-        .select_from(LEGS.table.outerjoin(t["factor_set"], f.factor_id == c.factor_id))
+        .select_from(
+            LEGS.table.outerjoin(t["estimate_leg_part"], p.leg_key == c.leg_key).outerjoin(
+                t["factor_set"], f.factor_id == of_part["factor_id"]
+            )
+        )
         .where(legs.c.requested_on >= since, legs.c.requested_on <= until)
     )
-    return _parted(build, build.fetch(query))
-
-
-def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
-    """Lay the treatment of parcels whose goods had several fates out as one row a factor.
-
-    By what each kind of goods weighs.
-    """
-    is_mixed = found["factor_id"].fillna("").str.contains(" + ", regex=False)
-    if not is_mixed.any():
-        return found.drop(columns="parcel_key")
-    mixed = found[is_mixed]
-    live = and_(lots.c.cancelled_at.is_(None), lots.c.rejected_at.is_(None), lots.c.expired_at.is_(None))
-    goods = build.fetch(
-        select(lots.c.parcel_key, lots.c.disposition, lots.c.units, lots.c.weight_kg).where(
-            live, lots.c.parcel_key.in_(mixed["parcel_key"].astype("int64").tolist()), lots.c.disposition.is_not(None)
-        )
-    )
-    goods["kind"] = looked_up(goods["disposition"], TREATMENTS)
-    weighed = goods.groupby("parcel_key")["weight_kg"].transform("count") == goods.groupby("parcel_key")[
-        "units"
-    ].transform("count")
-    goods["weight"] = np.where(weighed, goods["weight_kg"].astype(float) * goods["units"], goods["units"].astype(float))
-    share = goods.groupby(["parcel_key", "kind"], as_index=False)["weight"].sum()
-    share["share"] = share["weight"] / share.groupby("parcel_key")["weight"].transform("sum")
-    values = build.fetch(select(t["factor_set"].c.factor_id, t["factor_set"].c.value)).set_index("factor_id")["value"]
-    laid = mixed.merge(share[["parcel_key", "kind", "share"]], on="parcel_key")
-    laid["factor_id"] = [
-        next((f for f in ids.split(" + ") if _is_kind(f, kind)), None)
-        for ids, kind in zip(laid["factor_id"], laid["kind"], strict=True)
-    ]
-    laid["amount"] = laid["mass_kg"] / 1000 * laid["share"]
-    laid["factor_value"] = looked_up(laid["factor_id"], values).astype(float)
-    laid["factor_unit"] = "kgCO2e/t"
-    laid["mass_kg"] = laid["mass_kg"] * laid["share"]
-    laid["kg_co2e"] = laid["amount"] * laid["factor_value"]
-    laid[["kg_co2e_wtt", "kg_co2e_ttw"]] = np.nan
-    rest = found[~is_mixed]
-    return pd.concat([rest, laid[rest.columns]], ignore_index=True).drop(columns="parcel_key")
-
-
-def _is_kind(factor_id: str, kind: str) -> bool:
-    return factor_id.endswith(f".{kind}") or (
-        kind == "treatment_energy_recovery" and factor_id.endswith(".treatment_landfill")
-    )
+    return build.fetch(query)
 
 
 def span(month: str) -> tuple[date, date]:
@@ -307,10 +262,9 @@ def restatement(build: Build, of: Closed) -> dict[str, Any]:
     first, last = span(of.month)
 
     def by_part(frame: pd.DataFrame) -> pd.DataFrame:
+        given = frame["part"] if "part" in frame else frame["factor_id"].fillna("").map(kind)  # closed by an older one
         is_parted = frame["element_id"].duplicated(keep=False)
-        part = frame["element_id"].where(
-            ~is_parted, frame["element_id"] + "|" + frame["factor_id"].fillna("").map(kind)
-        )
+        part = frame["element_id"].where(~is_parted, frame["element_id"] + "|" + given.fillna(""))
         return pd.DataFrame({"kg": frame["kg_co2e"].fillna(0.0), "value": frame["factor_value"]}).groupby(part).sum()
 
     then, now = by_part(frozen(of)), by_part(elements(build, first, last))
@@ -356,13 +310,23 @@ def restatements(settings: Settings) -> pd.DataFrame:
 def span_elements(settings: Settings, build: Build, since: date, until: date) -> tuple[pd.DataFrame, list[Closed]]:
     """List the elements of a span.
 
-    Of its closed months as they were signed for, of all other days as the build has them.
+    Of its closed months, or parts of them, as they were signed for, of all other days as the build has them. A month
+    closed before the days of its elements were kept is only whole as it was signed for.
     """
-    within = [c for m, c in sorted(standing(settings).items()) if since <= span(m)[0] and span(m)[1] <= until]
-    frames = [frozen(c) for c in within]
-    day = since
-    for c in within:
+    within, frames, day = [], [], since
+    for _, c in sorted(standing(settings).items()):
         first, last = span(c.month)
+        if last < since or first > until:
+            continue
+        signed = frozen(c)
+        is_whole = since <= first and last <= until
+        if "requested_on" in signed:
+            days = pd.to_datetime(signed["requested_on"]).dt.date
+            signed = signed[(days >= since) & (days <= until)]
+        elif not is_whole:
+            continue
+        within.append(c)
+        frames.append(signed)
         if day < first:
             frames.append(elements(build, day, first - timedelta(days=1)))
         day = last + timedelta(days=1)

@@ -94,7 +94,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
             )
         lines = _lines(found)
         total = float(lines["kg_co2e"].sum())
-        before = closing.elements(build, *_year_before(since, until))
+        before, _ = closing.span_elements(settings, build, *_year_before(since, until))
         whole = metrics.answer(build, "kg_co2e", Question(since=since, until=until)).iloc[0]
         scale = (
             total / float(whole["value"]) if whole["value"] else np.nan

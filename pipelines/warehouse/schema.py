@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, MetaData, String, Table
 
 from pipelines.warehouse.vocabulary import (
+    ACTIVITY_UNITS,
     CLAIM_KINDS,
     DECLINE_REASONS,
     DISPOSITIONS,
@@ -31,6 +32,7 @@ from pipelines.warehouse.vocabulary import (
     RETURN_FLAGS,
     RETURN_TYPES,
     ROLES,
+    SHARE_KEYS,
     STAGES,
     Kind,
     Money,
@@ -207,6 +209,45 @@ chain_element = _log(
     _col("currency", String, "ISO 4217 currency of the cost"),
     _col("movement_id", String, "Vehicle movement shared with other parcels"),
     _col("movement_parcels", Integer, "Items or parcels that shared the movement, for per-item allocation"),
+    _col("activity_amount", Double, "What was used or done, when measured: energy of `fuel`, else of `vehicle`"),
+    _col("activity_unit", String, "Unit of activity_amount", values=ACTIVITY_UNITS),
+    _col("activity_share", Double, "Parcel's share of it and of the refrigerant (0-1); all of it unless said"),
+    _col("shared_by", String, "Key of the share, such as mass, volume, parcels", text="label"),
+    _col("refrigerant", String, "Refrigerant that leaked, such as r404a"),
+    _col("refrigerant_kg", Double, "Refrigerant that leaked (kg)"),
+    _col(
+        "kg_co2e", Double, "Emissions of the parcel on this element (kg CO2e, well to wheel), when somebody gives them"
+    ),
+    _col("kg_co2e_ttw", Double, "Part of kg_co2e from operation (kg, tank to wheel)"),
+    _col("calculated_by", String, "Who calculated kg_co2e, such as the carrier", text="label"),
+    _col("calculated_with", String, "Method or standard of kg_co2e", text="label"),
+    _col("primary_share", Double, "Share of kg_co2e from primary data (0-1)"),
+)
+
+activity_use = _log(
+    "activity_use",
+    "What a vehicle movement, a site or a carrier used or emitted in a time, shared by the parcels that it was for.",
+    ("use_id",),
+    "began_at",
+    _col("use_id", String, "Id of the statement, unique in the source", required=True),
+    _col("began_at", DateTime, "When the time began (UTC)", required=True),
+    _col("ended_at", DateTime, "When it ended (UTC), not part of it"),
+    _col("movement_id", String, "Vehicle movement it is of"),
+    _col("place_id", String, "Site it is of: its hubs and treatments of that time"),
+    _col("carrier", String, "Carrier it is of: its transports of that time"),
+    _col("fuel", String, "Energy carrier"),
+    _col("activity_amount", Double, "Energy used"),
+    _col("activity_unit", String, "Unit of activity_amount", values=ACTIVITY_UNITS),
+    _col("refrigerant", String, "Refrigerant that leaked, such as r404a"),
+    _col("refrigerant_kg", Double, "Refrigerant that leaked (kg)"),
+    _col("kg_co2e", Double, "Emissions (kg CO2e, well to wheel), when somebody gives them"),
+    _col("kg_co2e_ttw", Double, "Part of kg_co2e from operation (kg, tank to wheel)"),
+    _col("calculated_by", String, "Who calculated kg_co2e", text="label"),
+    _col("calculated_with", String, "Method or standard of kg_co2e", text="label"),
+    _col("primary_share", Double, "Share of kg_co2e from primary data (0-1)"),
+    _col("shared_by", String, "Key that parcels share it by", default="parcels", values=SHARE_KEYS),
+    _col("shared_total", Double, "The whole of the key with other parcels; of the parcels in the data unless said"),
+    _col("share", Double, "Share of it that fell to the parcels in the data (0-1), by a key of your own"),
 )
 
 refund = _log(

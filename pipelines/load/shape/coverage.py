@@ -66,6 +66,7 @@ TIMES = {
     "carrier_invoice": "invoiced_at",
     "carrier_claim": "opened_at",
     "promised_date": "began_at",
+    "activity_use": "began_at",
 }
 """The time of a log's rows that tells how fresh they are."""
 

@@ -6,9 +6,25 @@ from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
 from pipelines.warehouse.sql import key_sql
 
+OWN = (
+    "activity_amount",
+    "activity_unit",
+    "activity_share",
+    "shared_by",
+    "refrigerant",
+    "refrigerant_kg",
+    "kg_co2e",
+    "kg_co2e_ttw",
+    "calculated_by",
+    "calculated_with",
+    "primary_share",
+)
+"""What somebody measured or calculated of an element themselves."""
+
 
 def shape_legs(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_return_leg for parcels matching `where` (a predicate on parcel_key)."""
+    own = ", ".join(f"e.{name} AS {'given_' if name.startswith('kg_') else ''}{name}" for name in OWN)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE parcel AS
         SELECT parcel_key, min(shop_id) AS shop_id, max(shop_key) AS shop_key, min(country) AS country, min(channel)
@@ -22,7 +38,8 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where:
                 THEN {key_sql("e.from_place_id || '|' || e.to_place_id")} END AS lane_key,
             e.movement_id, e.movement_parcels, e.started_at, e.ended_at, {local_day("e.started_at", "h")}
                 AS started_on, e.carrier, e.service, e.mode, e.vehicle, e.fuel,
-            e.mass_kg, e.distance_km, e.distance_type, e.trip_share, e.cost_amount, e.currency,
+            e.mass_kg, e.distance_km, e.distance_type, e.trip_share, {own},
+                e.cost_amount, e.currency,
                 {rate_sql("e.currency", "r", found.currency)} AS fx_rate,
             e.source, p.shop_id, p.country, p.channel, p.method, coalesce(p.requested_on,
                 {local_day("e.started_at", "h")}) AS requested_on, p.ordered_on
@@ -35,7 +52,7 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where:
 
 
 def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: ShapeInputs) -> None:
-    """Insert fact_carrier_invoice and fact_carrier_claim.
+    """Insert fact_carrier_invoice, fact_carrier_claim and fact_activity_use.
 
     A line of a parcel is laid on its first leg by carrier, one of an element on that element; the rest stays unmatched.
     Only in a full build: a new row of either asks for one.
@@ -55,4 +72,9 @@ def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: ShapeInput
             c.paid_amount, c.currency, {rate_sql("c.currency", "r", found.currency)} AS fx_rate, c.source
         FROM current_carrier_claim c LEFT JOIN day_rate r ON r.currency = c.currency
             AND r.day = c.opened_at::DATE ORDER BY c.claim_id;
+        INSERT INTO fact_activity_use BY NAME
+        SELECT use_key, use_id, began_at, ended_at, movement_id, place_key, carrier, fuel, activity_amount,
+            activity_unit, refrigerant, refrigerant_kg, kg_co2e, kg_co2e_ttw, calculated_by, calculated_with,
+            primary_share, shared_by, shared_total, share, source
+        FROM current_activity_use ORDER BY use_id;
     """)

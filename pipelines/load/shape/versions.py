@@ -25,6 +25,7 @@ DIMENSION_LOGS = (
     "handling_rate",
     "carrier_invoice",
     "carrier_claim",
+    "activity_use",
 )
 SHIPPING_HABIT = 0.8  # a source that reports shipments of so many of its older lines reports those that happened
 

@@ -23,7 +23,8 @@ estimate_leg_carbon = star_table(
         String,
         "transport or hub (the chain), packaging, customer_trip, repair or treatment: totals of their own",
     ),
-    column("factor_id", String, "factor_set"),
+    column("factor_id", String, "factor_set; of several, each stands in estimate_leg_part"),
+    column("amount", Double, "What the factor is multiplied with, in its unit; empty where there are several"),
     column("distance_km", Double, "Used, adjusted (km)"),
     column("distance_type", String, "actual, shortest_feasible, great_circle, or default: a usual distance"),
     column("distance_adjustment", Double, "Kilometres used over those the type gives"),
@@ -34,6 +35,15 @@ estimate_leg_carbon = star_table(
     column("kg_co2e_wtt", Double, "Energy provision (kg)"),
     column("kg_co2e_ttw", Double, "Operation (kg)"),
     column("kg_co2e", Double, "Well to wheel (kg)"),
+    column("kg_co2e_biogenic", Double, "CO2 from biomass, outside kg_co2e (kg)"),
+    column(
+        "kg_co2e_market", Double, "Well to wheel with electricity as contracted (kg), where it differs from kg_co2e"
+    ),
+    column(
+        "kg_co2e_modelled",
+        Double,
+        "What distance, mass and factor give (kg), where somebody gave kg_co2e or the energy",
+    ),
     column(
         "kg_co2e_tonne_km",
         Double,
@@ -44,8 +54,24 @@ estimate_leg_carbon = star_table(
     column(
         "method",
         String,
-        "Allocation key: per_tonne_km, per_vehicle_km, per_parcel, shared (by mass x direct distance), per_tonne or"
-        " per_kg",
+        "Allocation key: per_tonne_km, per_vehicle_km, per_parcel, shared (by mass x direct distance), per_tonne,"
+        " energy (metered) or given (calculated by somebody else)",
+    ),
+)
+estimate_leg_part = star_table(
+    "estimate_leg_part",
+    "One leg with several factors x factor: its part of the leg's emissions.",
+    key_column("leg_key", "the leg"),
+    column("part", String, "What it is of: a treatment, energy, refrigerant"),
+    column("factor_id", String, "factor_set"),
+    column("amount", Double, "What the factor is multiplied with, in its unit"),
+    column("mass_kg", Double, "Goods treated (kg)"),
+    column("kg_co2e_wtt", Double, "Energy provision (kg)"),
+    column("kg_co2e_ttw", Double, "Operation (kg)"),
+    column("kg_co2e", Double, "Well to wheel (kg)"),
+    column("kg_co2e_biogenic", Double, "CO2 from biomass, outside kg_co2e (kg)"),
+    column(
+        "kg_co2e_market", Double, "Well to wheel with electricity as contracted (kg), where it differs from kg_co2e"
     ),
 )
 estimate_leg_cost = star_table(
@@ -268,7 +294,9 @@ factor_set = star_table(
     "factor_set",
     "One emission factor, cost parameter or rule used by this build.",
     column("factor_id", String, "Row id"),
-    column("kind", String, "emission, cost, distance, allocation"),
+    column(
+        "kind", String, "emission, cost, distance, allocation, or option: what levers and dispositions compare with"
+    ),
     column("description", String, "What it is"),
     column("unit", String, "Unit"),
     column("wtt", Double, "Energy provision"),
@@ -284,6 +312,7 @@ factor_set = star_table(
     column("gwp", String, "Warming potentials it was made with"),
     column("eol_method", String, "What an end-of-life factor counts"),
     column("log_sd", Double, "Uncertainty: sd of the logarithm"),
+    column("vehicle", String, "What an emission factor is of"),
 )
 
 
