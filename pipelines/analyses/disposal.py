@@ -19,6 +19,7 @@ from sqlalchemy import and_, func, select
 from models import carbon
 from models import disposition as model
 from models.rates import two_sided_z
+from pipelines.analyses.emissions import factor_of
 from pipelines.analyses.opportunity import fetched, markdown_curve
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
 from pipelines.factors import parameter
