@@ -309,7 +309,9 @@ MATCHES = [
 ]
 
 
-def _leg(key: int, lot: str, role: str, mode: str, kg: float, status: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _leg(
+    key: int, lot: str, role: str, mode: str, kg: float, status: str, **more: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
     parent = next(x for x in LOTS if x["return_line_id"] == f"shop:{lot}")
     leg = {
         "leg_key": key,
@@ -349,6 +351,7 @@ def _leg(key: int, lot: str, role: str, mode: str, kg: float, status: str) -> tu
         "status": status,
         "scope3_category": "9",
         "method": "per_tonne_km",
+        **more,
     }
     return leg, carbon
 
@@ -356,7 +359,7 @@ def _leg(key: int, lot: str, role: str, mode: str, kg: float, status: str) -> tu
 LEGS = [
     _leg(1, "a", "trunk", "truck", 0.5, "measured"),
     _leg(2, "a", "hub", "site", 0.1, "imputed"),
-    _leg(3, "c", "trunk", "truck", 2.0, "measured"),
+    _leg(3, "c", "trunk", "truck", 2.0, "measured", method="energy", primary_share=1.0),
     _leg(4, "d", "first_mile", "van", 0.4, "assumed"),
 ]
 LOT_CARBON = [("a", 0.3, 0.25), ("b", 0.3, 0.25), ("c", 2.0, 2.0), ("d", 0.4, 0.0)]
@@ -566,7 +569,14 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {"leg_key": 3, "amount": 6, "status": "measured", "method": "invoice"},
     ],
     "estimate_return_carbon": [
-        {"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m, "is_whole": True} for n, kg, m in LOT_CARBON
+        {
+            "return_lot_key": ord(n),
+            "kg_co2e": kg,
+            "kg_co2e_measured": m,
+            "kg_co2e_primary": 2.0 if n == "c" else 0.0,
+            "is_whole": True,
+        }
+        for n, kg, m in LOT_CARBON
     ],
     "estimate_avoided_carbon": [
         {

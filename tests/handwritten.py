@@ -636,10 +636,17 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
                 FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY ALL""",
     ),
     "primary_data_share": (
+        ("role",),
+        (
+            "SELECT role, sum(CASE method WHEN 'energy' THEN kg_co2e WHEN 'given' THEN kg_co2e * primary_share ELSE 0"
+            f" END) AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"
+        ),
+    ),
+    "reported_inputs_share": (
         ("carrier",),
         (
-            f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM"
-            f" {_LEG_CARBON} GROUP BY 1"
+            "SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS reported, sum(kg_co2e) AS kg,"
+            f" {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"
         ),
     ),
     "kg_co2e_per_parcel": (

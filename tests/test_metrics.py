@@ -120,7 +120,8 @@ BY_HAND: dict[str, float] = {
     "kg_co2e": 3,  # .5 + .1 + 2 + .4
     "kg_co2e_per_100_sold": 300 / 9,
     "kg_co2e_per_return": 3 / 8,
-    "primary_data_share": 2.5 / 3,
+    "primary_data_share": 2 / 3,  # c's leg was metered
+    "reported_inputs_share": 2.5 / 3,
     "kg_co2e_per_parcel": 1,  # parcels of a, c and d
     "transport_kg_co2e_per_parcel": 1,
     "avoided_kg_co2e": 5,
@@ -482,6 +483,7 @@ def test_legs_without_a_factor_are_counted(tmp_path: Path, more: int, status: st
             ("kg_co2e_per_100_sold", 250 / 9),
             ("kg_co2e_per_return", 2.5 / 8),
             ("primary_data_share", 2 / 2.5),
+            ("reported_inputs_share", 2 / 2.5),
         ):
             found = metrics.answer(build, key).iloc[0]
             assert (found["value"], found["status"], found["reason"]) == (pytest.approx(value), status, reason)

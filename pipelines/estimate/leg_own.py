@@ -41,7 +41,8 @@ def use(connection: Connection) -> None:
             CASE WHEN count(kg_co2e_market) > 0 THEN sum(coalesce(kg_co2e_market, kg_co2e)) END AS kg_co2e_market,
             string_agg(DISTINCT factor_id, ' + ' ORDER BY factor_id) AS factor_id,
             CASE WHEN count(*) = 1 THEN any_value(amount) END AS amount,
-            CASE WHEN bool_and(part = 'given') THEN 'given' ELSE 'energy' END AS method
+            CASE WHEN bool_and(part = 'given') THEN 'given' ELSE 'energy' END AS method,
+            coalesce(sum(primary_kg) / nullif(sum(kg_co2e), 0), 1) AS primary_share
         FROM own_part GROUP BY leg_key;
         UPDATE estimate_leg_carbon SET
             kg_co2e_modelled = CASE WHEN estimate_leg_carbon.method IN {METHODS}
@@ -49,11 +50,11 @@ def use(connection: Connection) -> None:
             kg_co2e = o.kg_co2e, kg_co2e_wtt = o.kg_co2e_wtt, kg_co2e_ttw = o.kg_co2e_ttw,
             kg_co2e_biogenic = o.kg_co2e_biogenic, kg_co2e_market = o.kg_co2e_market,
             factor_id = CASE WHEN o.kg_co2e IS NOT NULL THEN o.factor_id END, amount = o.amount, method = o.method,
-            status = 'measured'
+            primary_share = o.primary_share, status = 'measured'
         FROM own_leg o WHERE o.leg_key = estimate_leg_carbon.leg_key;
         DELETE FROM estimate_leg_part WHERE part IN {PARTS} OR leg_key IN (SELECT leg_key FROM own_leg);
         INSERT INTO estimate_leg_part BY NAME
-        FROM own_part WHERE leg_key IN (SELECT leg_key FROM own_part
+        SELECT * EXCLUDE (primary_kg) FROM own_part WHERE leg_key IN (SELECT leg_key FROM own_part
             GROUP BY 1 HAVING count(*) > 1 AND count(kg_co2e) = count(*));
         DROP TABLE own_part; DROP TABLE own_leg; DROP TABLE own_said
     """)
@@ -86,11 +87,11 @@ def _said(connection: Connection) -> None:
             FROM shared JOIN fact_activity_use u USING (use_key) WINDOW w AS (PARTITION BY use_key))
         SELECT leg_key, given_kg_co2e AS kg_co2e, given_kg_co2e_ttw AS kg_co2e_ttw, fuel,
             vehicle, activity_amount, activity_unit, refrigerant,
-            refrigerant_kg, coalesce(activity_share, 1) AS share, year(started_on) AS for_year,
+            refrigerant_kg, primary_share, coalesce(activity_share, 1) AS share, year(started_on) AS for_year,
             coalesce(country, '') AS country, to_place_key, element_type FROM leg WHERE has_own
         UNION ALL BY NAME
         SELECT p.leg_key, u.kg_co2e, u.kg_co2e_ttw, u.fuel, NULL AS vehicle, u.activity_amount, u.activity_unit,
-            u.refrigerant, u.refrigerant_kg, p.share, year(l.started_on) AS for_year,
+            u.refrigerant, u.refrigerant_kg, u.primary_share, p.share, year(l.started_on) AS for_year,
             coalesce(l.country, '') AS country, l.to_place_key, l.element_type
         FROM part p JOIN fact_activity_use u USING (use_key) JOIN fact_return_leg l USING (leg_key)
     """)
@@ -128,12 +129,13 @@ def _parts(connection: Connection) -> None:
             WHERE s.kg_co2e IS NULL AND s.refrigerant_kg IS NOT NULL)
         SELECT leg_key, part, factor_id, sum(amount) AS amount,
             sum(amount * wtt) AS kg_co2e_wtt, sum(amount * ttw) AS kg_co2e_ttw, sum(amount * wtw) AS kg_co2e,
+            sum(amount * wtw) AS primary_kg,
             sum(amount * biogenic) AS kg_co2e_biogenic, sum(amount * market) AS kg_co2e_market
         FROM used GROUP BY ALL
         UNION ALL BY NAME
         SELECT leg_key, 'given' AS part, '{GIVEN}' AS factor_id, sum(kg_co2e * share) AS amount,
             sum((kg_co2e - kg_co2e_ttw) * share) AS kg_co2e_wtt, sum(kg_co2e_ttw * share) AS kg_co2e_ttw,
-            sum(kg_co2e * share) AS kg_co2e
+            sum(kg_co2e * share) AS kg_co2e, sum(kg_co2e * share * coalesce(primary_share, 1)) AS primary_kg
         FROM own_said WHERE kg_co2e IS NOT NULL GROUP BY leg_key;
         DELETE FROM own_part WHERE part <> 'given'
             AND leg_key IN (SELECT leg_key FROM own_part WHERE part = 'given')

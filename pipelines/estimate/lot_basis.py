@@ -97,6 +97,7 @@ def lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool) 
         *(weight.label(name) for name, weight in _lot_weights(steps).items()),
         steps.chain.c.kg_co2e,
         steps.chain.c.kg_co2e_measured,
+        steps.chain.c.kg_co2e_primary,
         steps.chain.c.unknown_legs,
         steps.chain.c.freight,
         steps.chain.c.freight_rank,
@@ -136,15 +137,16 @@ def _leg_parts() -> Subquery:
             leg_carbon.c.leg_key,
             leg_carbon.c.kg_co2e,
             measured.label("kg_co2e_measured"),
+            (leg_carbon.c.kg_co2e * func.coalesce(leg_carbon.c.primary_share, 0.0)).label("kg_co2e_primary"),
             case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
             double(null()).label("freight"),
             cast(null(), Integer).label("freight_rank"),
             literal(0).label("unrated_legs"),
         ),
-        select(leg_cost.c.leg_key, null(), null(), null(), double(leg_cost.c.amount), rank, literal(0)).where(
+        select(leg_cost.c.leg_key, null(), null(), null(), null(), double(leg_cost.c.amount), rank, literal(0)).where(
             leg_cost.c.amount != 0
         ),
-        select(leg_cost.c.leg_key, null(), null(), null(), null(), null(), literal(1)).where(
+        select(leg_cost.c.leg_key, null(), null(), null(), null(), null(), null(), literal(1)).where(
             leg_cost.c.amount.is_(None)
         ),
     ).subquery("parts")
@@ -155,7 +157,7 @@ def _parcel_legs(of_lots: Expression) -> Subquery:
     leg, parts = t["fact_return_leg"], _leg_parts()
     sums: Any = (
         func.sum(parts.c[n]).label(n)
-        for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight", "unrated_legs")
+        for n in ("kg_co2e", "kg_co2e_measured", "kg_co2e_primary", "unknown_legs", "freight", "unrated_legs")
     )
     return (
         select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))

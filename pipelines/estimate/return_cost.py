@@ -32,6 +32,7 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
             basis.c.return_lot_key,
             carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
             carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
+            carbon.allocate(basis.c.kg_co2e_primary, basis.c.weight, basis.c.total_weight).label("kg_co2e_primary"),
             (basis.c.unknown_legs == 0).label("is_whole"),
         ).where(basis.c.unknown_legs.is_not(None)),
     )

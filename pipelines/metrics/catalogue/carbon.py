@@ -35,6 +35,11 @@ KG_OF_RETURNS = measure(
 )
 PRIMARY = measure(
     "primary",
+    Sum(LEGS, lambda _: leg_carbon.c.kg_co2e * func.coalesce(leg_carbon.c.primary_share, 0.0)),
+    Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e_primary),
+)
+REPORTED = measure(
+    "reported",
     Sum(LEGS, lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")),
     Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e_measured),
 )
@@ -205,20 +210,40 @@ METRICS = (
     ),
     Metric(
         "primary_data_share",
-        Text("Share from primary data", "Part issue de données primaires"),
+        Text("Share from primary data", "Part de données primaires"),
         Text(
-            "Share of the emissions computed from measured distance and weight, not from defaults.",
-            "Part des émissions calculée à partir de distances et de poids mesurés, et non de valeurs par défaut.",
+            "Share of the emissions from metered energy or the operator's own figure, and not from average factors.",
+            "Part des émissions issue d'énergie mesurée ou d'un chiffre de l'opérateur, et non de facteurs moyens.",
         ),
-        "kg CO2e from measured inputs",
+        "kg CO2e from metered energy and given figures",
         "kg CO2e",
-        "measured / all",
+        "primary / all",
         "share",
         "return",
         "up",
         ("return", "leg"),
         (PRIMARY, KG, *COVERAGE),
         shares.covered(shares.ratio_of("primary", "kg", counted=False, nothing=why("no_emissions"))),
+        family="carbon",
+    ),
+    Metric(
+        "reported_inputs_share",
+        Text("Share from reported inputs", "Part de données d'activité déclarées"),
+        Text(
+            "Share of the emissions whose distance, weight or energy was reported, and not assumed; the factor may be"
+            " an average.",
+            "Part des émissions dont la distance, le poids ou l'énergie est déclaré, et non supposé ; le facteur peut"
+            " être une moyenne.",
+        ),
+        "kg CO2e from reported inputs",
+        "kg CO2e",
+        "reported / all",
+        "share",
+        "return",
+        "up",
+        ("return", "leg"),
+        (REPORTED, KG, *COVERAGE),
+        shares.covered(shares.ratio_of("reported", "kg", counted=False, nothing=why("no_emissions"))),
         family="carbon",
     ),
     Metric(

@@ -50,6 +50,7 @@ estimate_leg_carbon = star_table(
         "The same leg by tonne-kilometres (kg), where kg_co2e is by stop or movement; else empty",
     ),
     column("status", String, "measured, imputed or assumed: the worst of its inputs"),
+    column("primary_share", Double, "Share of kg_co2e from primary data (0-1): energy that was metered, given figures"),
     column("scope3_category", String, "GHG Protocol scope 3 category"),
     column(
         "method",
@@ -87,7 +88,8 @@ estimate_return_carbon = star_table(
     "One lot whose parcel has legs: its share of the parcel's emissions, by mass.",
     key_column("return_lot_key", "the lot"),
     column("kg_co2e", Double, "Well to wheel (kg)"),
-    column("kg_co2e_measured", Double, "Part resting on measured inputs only (kg)"),
+    column("kg_co2e_measured", Double, "Part resting on reported inputs only (kg)"),
+    column("kg_co2e_primary", Double, "Part from primary data (kg)"),
     column("is_whole", Boolean, "Every leg of its parcel has an answer; kg_co2e is of those that have"),
 )
 estimate_avoided_carbon = star_table(
