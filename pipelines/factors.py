@@ -45,9 +45,20 @@ COLUMNS = (
     "gwp",
     "quality",
     "notes",
+    "biogenic",
 )
-ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity")
-UNITS = ("kgCO2e/t.km", "kgCO2e/vehicle.km", "kgCO2e/passenger.km", "kgCO2e/parcel", "kgCO2e/t", "kgCO2e/kWh")
+ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
+UNITS = (
+    "kgCO2e/t.km",
+    "kgCO2e/vehicle.km",
+    "kgCO2e/passenger.km",
+    "kgCO2e/parcel",
+    "kgCO2e/t",
+    "kgCO2e/kWh",
+    "kgCO2e/l",
+    "kgCO2e/kg",
+    "kgCO2e/m3",
+)
 DEFAULT = "desnz"
 _COMMON = ("desnz", "ademe", "grid", "backhaul")  # in this order where the chosen set has nothing
 _HUBS = ("hub_sorting", "hub_returns_centre")

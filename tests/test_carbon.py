@@ -193,6 +193,8 @@ def test_factors_are_complete_and_free_to_ship() -> None:
             "US public domain",
             "Apache-2.0",
             "CC BY 4.0",
+            "CC0-1.0",
+            "MIT",
         }, row["factor_id"]
         assert row["quality"] in {"verified", "derived", "assumed"}
         assert row["source"]

@@ -92,6 +92,54 @@ def test_every_figure_says_where_it_is_from() -> None:
         assert row["source_address"] or row["factor_set"] == "backhaul", row["factor_id"]
 
 
+def by_activity(*activities: str) -> list[factors.Row]:
+    return [row for row in Ledger().rows if row["activity"] in activities]
+
+
+def test_supply_and_operation_of_fuels_and_refrigerants_add_up() -> None:
+    """Two publishers give one figure for both; whoever splits it splits all of it, and no figure is negative."""
+    rows = by_activity("fuel", "refrigerant")
+    split = [(float(r["wtt"]), float(r["ttw"]), float(r["wtw"])) for r in rows if r["wtt"] and r["ttw"]]
+    assert {r["factor_set"] for r in rows if not (r["wtt"] and r["ttw"])} == {"ademe"}
+    for wtt, ttw, wtw in split:
+        assert wtt + ttw == pytest.approx(wtw, abs=1e-9)
+        assert min(wtt, ttw) >= 0
+    assert all(r["unit"] in factors.UNITS and r["activity"] in factors.ACTIVITIES for r in rows)
+
+
+def test_a_litre_of_diesel_of_every_year() -> None:
+    """Combustion near 2.6 kg, supply near 0.6; the biofuel in it is told apart and small."""
+    rows = {r["year"]: r for r in by_activity("fuel") if (r["factor_set"], r["vehicle"]) == ("desnz", "fuel_diesel")}
+    assert sorted(rows) == ["2023", "2024", "2025", "2026"]
+    for row in rows.values():
+        assert 2.9 < float(row["wtw"]) < 3.3
+        assert 0.1 < float(row["biogenic"]) < 0.2
+    found = Ledger().fit("fuel_diesel", "kgCO2e/l", 2026)
+    assert found
+    assert found["factor_id"] == "desnz2026.fuel_diesel.l"
+
+
+def test_biogenic_carbon_stands_on_fuels_alone() -> None:
+    """A litre of HVO gives off 2.43 kg of biogenic CO2, which no total holds."""
+    assert {r["activity"] for r in Ledger().rows if r["biogenic"]} == {"fuel"}
+    hvo = Ledger().fit("fuel_hvo", "kgCO2e/l", 2025)
+    assert hvo
+    assert (hvo["biogenic"], hvo["wtw"]) == ("2.43", "0.59997")
+
+
+@pytest.mark.parametrize("of_set", ["desnz", "ipcc_ar6"])
+def test_a_blend_of_refrigerants_is_the_mean_of_its_parts(of_set: str) -> None:
+    """R-410A and R-507A are halves of R-32, HFC-125 and HFC-143a; R-404A and R-407C are made of the same."""
+    of = {r["vehicle"]: float(r["wtw"]) for r in by_activity("refrigerant") if r["factor_set"] == of_set}
+    r32, r134a = of["refrigerant_r32"], of["refrigerant_r134a"]
+    hfc_125 = 2 * of["refrigerant_r410a"] - r32
+    hfc_143a = 2 * of["refrigerant_r507a"] - hfc_125
+    # DESNZ rounds to the kilogram
+    assert of["refrigerant_r404a"] == pytest.approx(0.44 * hfc_125 + 0.52 * hfc_143a + 0.04 * r134a, abs=1)
+    assert of["refrigerant_r407c"] == pytest.approx(0.23 * r32 + 0.25 * hfc_125 + 0.52 * r134a, abs=1)
+    assert of["refrigerant_r407f"] == pytest.approx(0.30 * r32 + 0.30 * hfc_125 + 0.40 * r134a, abs=1)
+
+
 def test_an_imported_set_stays_in_the_warehouse(settings: Settings, tmp_path: Path) -> None:
     assert import_set(settings, written(tmp_path / "glec.csv", ROW), "glec") == 1
     choose(settings, "glec")
