@@ -48,19 +48,11 @@ COLUMNS = (
     "biogenic",
 )
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
-UNITS = (
-    "kgCO2e/t.km",
-    "kgCO2e/vehicle.km",
-    "kgCO2e/passenger.km",
-    "kgCO2e/parcel",
-    "kgCO2e/t",
-    "kgCO2e/kWh",
-    "kgCO2e/l",
-    "kgCO2e/kg",
-    "kgCO2e/m3",
-)
+_OF = "t.km vehicle.km passenger.km parcel item t kg kWh l m3 m2.day m3.day pallet.day"
+UNITS = (*(f"kgCO2e/{of}" for of in _OF.split()), "kWh/t.km", "kWh/vehicle.km", "kWh/parcel")
+"""Units of factors: emissions of an activity, or the electricity that it takes (kWh in `wtw`)."""
 DEFAULT = "desnz"
-_COMMON = ("desnz", "ademe", "grid", "backhaul")  # in this order where the chosen set has nothing
+_COMMON = ("desnz", "ademe", "grid", "backhaul", "ipcc_ar6")  # in this order where the chosen set has nothing
 _HUBS = ("hub_sorting", "hub_returns_centre")
 _GRIDS = ("grid", "grid_contract")  # electricity of a country: as its grid makes it, as a contract says
 _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
