@@ -78,6 +78,17 @@ REVERSIBLE = (
 
 Products, places and policies explain older rows too.
 """
+NOT_NEGATIVE = {
+    "mass_kg",
+    "distance_km",
+    "activity_amount",
+    "refrigerant_kg",
+    "kg_co2e",
+    "kg_co2e_ttw",
+    "shared_total",
+}
+SHARES = {"trip_share", "activity_share", "primary_share", "share"}
+"""Columns of what goods emitted on their way that hold no figure below nothing, or nothing but a share of one."""
 VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
 MOST = 1_000_000  # units of one line, or any other whole number: more is a slip, and facts could not hold it
@@ -220,6 +231,8 @@ def is_read_field(table: Table, rule: str, column: str) -> bool:
         "no_country_code",
         "no_json_object",
         "rounded_id",
+        "negative_figure",
+        "no_share",
     )
     return of_value and not table.columns[column].info["required"]
 
@@ -291,6 +304,10 @@ def _rules_of_content(table: Table, column: Column[Any], given: str) -> list[Rul
     if name == "dimensions":
         kind = f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"  # the type of no JSON is an error
         rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
+    if name in NOT_NEGATIVE:
+        rules.append(("negative_figure", name, f"t.{name} < 0"))
+    if name in SHARES:
+        rules.append(("no_share", name, f"t.{name} NOT BETWEEN 0 AND 1"))
     if name in ("units", "units_cancelled", "units_shipped"):
         allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
         rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))

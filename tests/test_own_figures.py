@@ -1,0 +1,131 @@
+"""Figures of one's own: a round shared by its drops, a carrier's statement, figures beside the model, negative ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from pipelines import metrics
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.star import STAR
+from tests.conftest import fresh, write_rows
+
+ORDER = {"ordered_at": "2025-02-01T10:00:00Z", "product_id": "P", "units": 1, "net_amount": 50, "currency": "EUR"}
+DROPS = {"B1": (10, 5), "B2": (20, 30)}  # kg, km driven to it
+
+
+def shop(folder: Path, legs: list[dict[str, object]], uses: list[dict[str, object]] | None = None) -> Settings:
+    """Load two parcels of one unit each, with their elements."""
+    lines = [
+        {"order_line_id": f"L{p}", "order_id": f"O{p}", "country": c, **ORDER} for p, c in (("B1", "FR"), ("B2", "PL"))
+    ]
+    back = [
+        {
+            "event_id": f"V{p}",
+            "return_line_id": f"R{p}",
+            "return_id": f"R{p}",
+            "order_line_id": f"L{p}",
+            "event": "received",
+            "occurred_at": "2025-03-20T10:00:00Z",
+            "units": 1,
+            "parcel_id": p,
+        }
+        for p in DROPS
+    ]
+    write_rows(folder / "in" / "order_line.csv", lines)
+    write_rows(folder / "in" / "return_event.csv", back)
+    write_rows(folder / "in" / "chain_element.csv", legs)
+    if uses:
+        write_rows(folder / "in" / "activity_use.csv", uses)
+    settings = fresh(folder)
+    load(settings, [folder / "in"])
+    return settings
+
+
+def leg(parcel: str, **more: object) -> dict[str, object]:
+    element = {"element_id": f"E{parcel}", "parcel_id": parcel, "element_no": 1, "element_type": "transport"}
+    return {**element, "role": "trunk", "started_at": "2025-03-05T08:00:00Z", **more}
+
+
+def told(settings: Settings) -> dict[str, dict[str, object]]:
+    """Give each leg's estimate by its parcel."""
+    legs, carbon = STAR.tables["fact_return_leg"], STAR.tables["estimate_leg_carbon"]
+    with current_build(settings.warehouse) as build:
+        found = build.fetch(
+            select(legs.c.parcel_id, carbon).select_from(legs.join(carbon, carbon.c.leg_key == legs.c.leg_key))
+        )
+    return {str(row["parcel_id"]).removeprefix("shop:"): row for row in found.to_dict("records")}
+
+
+@pytest.mark.parametrize(
+    ("shared_by", "shares"),
+    [("parcels", (0.5, 0.5)), ("mass", (1 / 3, 2 / 3)), ("tonne_km", (50 / 650, 600 / 650))],
+)
+def test_a_round_is_shared_by_the_key_that_is_stated(
+    tmp_path: Path, shared_by: str, shares: tuple[float, float]
+) -> None:
+    """100 kg of a carrier's for two drops of 10 kg after 5 km and 20 kg after 30 km."""
+    legs = [leg(p, movement_id="M", mode="van", mass_kg=kg, distance_km=km) for p, (kg, km) in DROPS.items()]
+    use = {"use_id": "U", "began_at": "2025-03-05T00:00:00Z", "movement_id": "M", "kg_co2e": 100, "kg_co2e_ttw": 80}
+    found = told(shop(tmp_path, legs, [use | {"shared_by": shared_by, "calculated_by": "Kurier"}]))
+    for parcel, share in zip(DROPS, shares, strict=True):
+        row = found[parcel]
+        assert row["kg_co2e"] == pytest.approx(100 * share)
+        assert row["kg_co2e_ttw"] == pytest.approx(80 * share)
+        assert row["amount"] == row["kg_co2e"]
+        assert (row["method"], row["factor_id"], row["primary_share"]) == ("given", "given", 1)
+        kg, km = DROPS[parcel]
+        assert row["kg_co2e_modelled"] == pytest.approx(kg * km / 1000 * 0.78225, rel=0.05)
+
+
+def test_others_on_board_take_their_part(tmp_path: Path) -> None:
+    """40 l of diesel for 100 parcels, of which two are ours."""
+    legs = [leg(p, carrier="Kurier", mode="van", mass_kg=1, distance_km=10) for p in DROPS]
+    use = {"use_id": "U", "began_at": "2025-03-01T00:00:00Z", "ended_at": "2025-04-01T00:00:00Z", "carrier": "Kurier"}
+    fuel = {"fuel": "diesel", "activity_amount": 40, "activity_unit": "l", "shared_total": 100}
+    found = told(shop(tmp_path, legs, [use | fuel]))
+    assert {p: row["kg_co2e"] for p, row in found.items()} == {p: pytest.approx(0.4 * 3.18183) for p in DROPS}
+    assert all(row["kg_co2e_biogenic"] == pytest.approx(0.4 * 0.14) for row in found.values())
+
+
+def test_a_leg_s_own_word_comes_before_its_movement_s(tmp_path: Path) -> None:
+    own = leg("B1", movement_id="M", mode="van", mass_kg=1, distance_km=10, kg_co2e=0.7, calculated_by="Kurier")
+    legs = [own, leg("B2", movement_id="M", mode="van", mass_kg=1, distance_km=10)]
+    use = {"use_id": "U", "began_at": "2025-03-05T00:00:00Z", "movement_id": "M", "kg_co2e": 3}
+    found = told(shop(tmp_path, legs, [use]))
+    assert {p: row["kg_co2e"] for p, row in found.items()} == {"B1": 0.7, "B2": 3}
+
+
+def test_electricity_is_that_of_the_country(tmp_path: Path) -> None:
+    """10 kWh in France (52 g) and in Poland."""
+    legs = [leg(p, mode="van", fuel="electricity", activity_amount=10, activity_unit="kWh") for p in DROPS]
+    found = told(shop(tmp_path, legs))
+    assert found["B1"]["kg_co2e"] == pytest.approx(0.52)
+    assert float(str(found["B2"]["kg_co2e"])) > 5
+
+
+def test_primary_data_are_what_was_measured_or_given(tmp_path: Path) -> None:
+    legs = [
+        leg("B1", mode="truck", mass_kg=1000, distance_km=1000),
+        leg("B2", kg_co2e=30, primary_share=0.5, calculated_by="Kurier", calculated_with="ISO 14083"),
+    ]
+    settings = shop(tmp_path, legs)
+    with current_build(settings.warehouse) as build:
+        found = {k: float(metrics.answer(build, k)["value"].iloc[0]) for k in ("kg_co2e", "primary_data_share")}
+        reported = float(metrics.answer(build, "reported_inputs_share")["value"].iloc[0])
+        sums = json.loads(build.fetch(select(STAR.tables["factor_set"].c.description)).to_json())["description"]
+    assert found["kg_co2e"] == pytest.approx(125.22 + 30)
+    assert found["primary_data_share"] == pytest.approx(15 / 155.22)
+    assert reported == pytest.approx(1)
+    assert any("Kurier, ISO 14083" in text for text in sums.values())
+
+
+def test_a_figure_below_nothing_is_no_figure(tmp_path: Path) -> None:
+    """It is said and counted, and the leg is as if nothing had been given."""
+    legs = [leg("B1", mode="truck", mass_kg=1, distance_km=100, kg_co2e=-5), leg("B2", kg_co2e=1)]
+    found = told(shop(tmp_path, legs))
+    assert found["B1"]["kg_co2e"] == pytest.approx(0.012522)
+    assert found["B1"]["method"] == "per_tonne_km"
