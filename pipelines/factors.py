@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipelines.errors import FactorMissing
+from pipelines.own_parameters import own_parameters
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
@@ -54,7 +55,7 @@ UNITS = (*(f"kgCO2e/{of}" for of in _OF.split()), "kWh/t.km", "kWh/vehicle.km", 
 DEFAULT = "desnz"
 _COMMON = ("desnz", "ademe", "grid", "backhaul", "ipcc_ar6")  # in this order where the chosen set has nothing
 _HUBS = ("hub_sorting", "hub_returns_centre")
-_GRIDS = ("grid", "grid_contract")  # electricity of a country: as its grid makes it, as a contract says
+_GRIDS = ("grid",)  # what is of one country alone
 _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 
@@ -119,6 +120,7 @@ class Ledger:
     rows: tuple[Row, ...] = field(default_factory=factors)
     chosen: str = DEFAULT
     pinned: int | None = None
+    own: tuple[Row, ...] = ()  # parameters of the warehouse
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -134,6 +136,7 @@ class Ledger:
                 self.pinned,
                 [list(r.values()) for r in self.rows],
                 [list(r.values()) for r in parameters().values()],
+                [list(r.values()) for r in self.own],
             ]
         )
         return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -148,6 +151,18 @@ class Ledger:
     @property
     def _order(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.chosen, *_COMMON)))
+
+    def stated(self, name: str, applies_to: str = "") -> list[Row]:
+        """List the warehouse's own values of a parameter, those of one country first, the latest year first."""
+        rows = [r for r in self.own if (r["parameter"], r["applies_to"]) == (name, applies_to)]
+        return sorted(rows, key=lambda r: (not r["country"], r["country"], -int(r["valid_from_year"])))
+
+    def parameter(self, name: str, applies_to: str = "", year: int = 9999, country: str = "") -> float:
+        """Give a parameter in a country and year: the warehouse's own, else that of data/costs.csv."""
+        for row in self.stated(name, applies_to):
+            if row["country"] in ("", country) and int(row["valid_from_year"]) <= year:
+                return float(row["value"])
+        return parameter(name, applies_to)
 
     def vehicles(self, unit: str) -> list[str]:
         """List what has a factor in a unit, by the ledger's order of sets, or energy that one follows from."""
@@ -192,6 +207,7 @@ class Ledger:
         kwh, used = float(base["wtw"]), float(grid["wtw"])
         return {
             **_joined(base, grid, country),
+            **self._contracted(0.0, kwh, year, country),
             "unit": unit,
             "wtt": f"{kwh * used:.10g}",
             "ttw": "0",
@@ -230,6 +246,8 @@ class Ledger:
         if vehicle == "trip_mix":
             return self._trips(year, country)
         row = self.fit(vehicle, unit, year, country)
+        if row is not None and vehicle == "grid" and country:
+            return {**row, **self._contracted(0.0, 1.0, year, country)}
         is_model = row is not None and vehicle in _HUBS and row["factor_set"] in _shipped()
         return self._hub(row, country, year) if row is not None and is_model and country else row
 
@@ -238,27 +256,42 @@ class Ledger:
         grid = self.fit("grid", "kgCO2e/kWh", year, country)
         if grid is None:
             return base
-        kwh, used = parameter("hub_electricity", base["vehicle"]), float(grid["wtw"])
-        heat = float(base["wtw"]) - kwh * _ECEL_GRID
+        usual, used = parameter("hub_electricity", base["vehicle"]), float(grid["wtw"])
+        kwh = self.parameter("hub_electricity", base["vehicle"], year, country)
+        heat = float(base["wtw"]) - usual * _ECEL_GRID
         return {
             **_joined(base, grid, country),
+            **self._contracted(heat, kwh, year, country),
             "wtt": "",
             "ttw": "",
             "wtw": f"{heat + kwh * used:.10g}",
             "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
         }
 
+    def _contracted(self, rest: float, kwh: float, year: int, country: str) -> dict[str, str]:
+        """Give the factor with electricity as a contract says (`market`); nothing where there is no contract."""
+        for row in self.stated("electricity_contract"):
+            if row["country"] in ("", country) and int(row["valid_from_year"]) <= year:
+                return {"market": f"{rest + kwh * float(row['value']):.10g}"}
+        return {}
+
     def _trips(self, year: int, country: str) -> Row | None:
         """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country."""
         told = [to.rpartition(".") for name, to in parameters() if name == "trip_mode"]
         of = country if country in {c for c, _, _ in told} else ""
         shares = {mode: parameter("trip_mode", f"{of}.{mode}".lstrip(".")) for c, _, mode in told if c == of}
+        if any(r["country"] in ("", country) for r in self.own if r["parameter"] == "trip_mode"):
+            shares = {mode: self.parameter("trip_mode", mode, year, country) for mode in _TRIP_MODES}
         rows = {mode: self.fit(*_TRIP_MODES[mode], year, country) for mode in shares}
         parts = [(shares[mode], row) for mode, row in rows.items() if row is not None]
         if len(parts) < len(shares) or not parts:
             return None
         base = parts[0][1]
-        is_own = of == country or rows != {mode: self.fit(*_TRIP_MODES[mode], year) for mode in shares}
+        is_own = (
+            of == country
+            or any(r["country"] == country for r in self.own)
+            or rows != {mode: self.fit(*_TRIP_MODES[mode], year) for mode in shares}
+        )
         return {
             **base,
             "factor_id": f"trip_mix.{country if country and is_own else 'all'}.{base['factor_id'].split('.')[0]}",
@@ -327,7 +360,7 @@ def ledger(settings: Settings) -> Ledger:
     folder = _folder(settings)
     for path in sorted(folder.glob("*.csv")):
         rows += read_set(path, path.stem)
-    return Ledger(tuple(rows), *_choice(folder / "choice.json"))
+    return Ledger(tuple(rows), *_choice(folder / "choice.json"), own_parameters(settings))
 
 
 def _choice(path: Path) -> tuple[str, int | None]:

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from pipelines import metrics
+from pipelines.errors import FactorMissing
 from pipelines.load import load
+from pipelines.own_parameters import import_parameters, import_survey
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
@@ -129,3 +131,75 @@ def test_a_figure_below_nothing_is_no_figure(tmp_path: Path) -> None:
     found = told(shop(tmp_path, legs))
     assert found["B1"]["kg_co2e"] == pytest.approx(0.012522)
     assert found["B1"]["method"] == "per_tonne_km"
+
+
+def survey(path: Path, dedicated: float) -> Path:
+    """Write 120 answers: 12 km by car, so many for the return alone, the others for a tenth of the trip."""
+    alone = round(120 * dedicated)
+    write_rows(path, [{"mode": "car", "km": 12, "share": 1 if n < alone else 0.1} for n in range(120)])
+    return path
+
+
+def test_a_survey_of_trips_moves_the_total(tmp_path: Path) -> None:
+    """A third of the trips for the return alone, or three quarters: 0.4 or 0.775 of 12 km by car."""
+    legs = [leg(p, element_type="activity", role="customer_trip") for p in DROPS]
+    settings = shop(tmp_path, legs)
+    before = told(settings)["B1"]["kg_co2e"]
+    found = {}
+    for dedicated, share in ((1 / 3, 0.4), (3 / 4, 0.775)):
+        rows = import_survey(settings, survey(tmp_path / "trips.csv", dedicated), 2024)
+        load(settings, rebuild=True)
+        row = told(settings)["B1"]
+        assert row["distance_km"] == 12
+        assert row["kg_co2e"] == pytest.approx(12 * share * 0.21124)
+        found[dedicated] = row["kg_co2e"]
+        of_share = next(r for r in rows if r["parameter"] == "trip_share")
+        assert float(of_share["low"]) < share < float(of_share["high"])
+    assert found[3 / 4] != before != found[1 / 3]
+
+
+def test_parameters_hold_where_and_when_they_are_stated(tmp_path: Path) -> None:
+    """Detours of roads of one's own in Poland alone, and trips from 2026 on."""
+    legs = [leg(p, mode="truck", mass_kg=1000, distance_km=100, distance_type="great_circle") for p in DROPS]
+    settings = shop(tmp_path, legs)
+    rows = [
+        {"parameter": "circuity", "country": "PL", "value": 1.4, "source": "own survey"},
+        {"parameter": "circuity", "country": "FR", "valid_from_year": 2026, "value": 1.1, "source": "own survey"},
+    ]
+    write_rows(tmp_path / "own.csv", rows)
+    assert import_parameters(settings, tmp_path / "own.csv") == 2
+    load(settings, rebuild=True)
+    found = told(settings)
+    assert {p: row["distance_km"] for p, row in found.items()} == {"B1": pytest.approx(125), "B2": pytest.approx(140)}
+
+
+def test_electricity_by_contract_stands_beside_the_grid(tmp_path: Path) -> None:
+    legs = [leg(p, mode="van", fuel="electricity", activity_amount=10, activity_unit="kWh") for p in DROPS]
+    settings = shop(tmp_path, legs)
+    write_rows(
+        tmp_path / "own.csv",
+        [{"parameter": "electricity_contract", "country": "FR", "value": 0.01, "source": "guarantees of origin"}],
+    )
+    import_parameters(settings, tmp_path / "own.csv")
+    load(settings, rebuild=True)
+    found = told(settings)
+    assert (found["B1"]["kg_co2e"], found["B1"]["kg_co2e_market"]) == (pytest.approx(0.52), pytest.approx(0.1))
+    assert str(found["B2"]["kg_co2e_market"]) == "nan"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"parameter": "magic", "value": 1}, "parameter magic is not one of"),
+        ({"parameter": "circuity", "value": 0.5}, "value, low and high of circuity lie between 1 and 3"),
+        ({"parameter": "trip_share", "value": 0.5, "low": 0.6}, "value is not between low and high"),
+        ({"parameter": "trip_mode", "applies_to": "car", "value": 1}, "needs car, bus, foot, bike"),
+        ({"parameter": "circuity", "value": 1.3, "country": "France"}, "country France is no code"),
+        ({"parameter": "circuity", "value": 1.3, "source": ""}, "source is empty"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused(tmp_path: Path, row: dict[str, object], said: str) -> None:
+    names = ("parameter", "applies_to", "country", "value", "low", "high")
+    write_rows(tmp_path / "own.csv", [dict.fromkeys(names, "") | {"source": "mine"} | row])
+    with pytest.raises(FactorMissing, match=said):
+        import_parameters(fresh(tmp_path), tmp_path / "own.csv")

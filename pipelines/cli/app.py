@@ -43,6 +43,13 @@ factor_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(factor_app)
+parameter_app = typer.Typer(
+    name="parameters",
+    help="What emissions assume where nothing is reported: list, and give your own by country and year.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(parameter_app)
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import app, factor_app
+from pipelines.cli.app import app, factor_app, parameter_app
 from pipelines.cli.console import progress
 from pipelines.cli.options import (
     Format,
@@ -24,6 +24,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_json, print_rows, records_of, why_lacking
 from pipelines.errors import SourceError
+from pipelines.settings import Settings
 
 
 @factor_app.command(name="list", epilog=example("backhaul factors list --set desnz --format csv"))
@@ -148,6 +149,63 @@ def factors_missing(warehouse: Warehouse = "warehouse", output: FormatOption = F
     needed = "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source."
     title = needed if len(found) else "Legs without a factor" if why else "Every leg has a factor"
     print_rows(records_of(found), output, title, why)
+
+
+@parameter_app.command(name="list", epilog=example("backhaul parameters list --format csv"))
+def parameters_list(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """List what emissions assume where nothing is reported: your own first, then what ships, each with its source."""
+    from pipelines.factors import parameters
+    from pipelines.own_parameters import OWN, own_parameters
+
+    columns = ("parameter", "applies_to", "country", "valid_from_year", "value", "low", "high", "unit", "source")
+    own = own_parameters(settings_of(warehouse))
+    shipped = [row for (name, _), row in parameters().items() if name in OWN]
+    rows = [{c: row.get(c, "") for c in columns} for row in (*own, *shipped)]
+    print_rows(rows, output, f"{len(own)} of your own, {len(shipped)} that ship")
+
+
+@parameter_app.command(name="import", epilog=example("backhaul parameters import parameters.csv"))
+def parameters_import(
+    file: Annotated[
+        Path, typer.Argument(help="CSV: parameter, applies_to, country, valid_from_year, value, low, high, source.")
+    ],
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Give parameters of your own, and estimate all emissions again. They stay in this warehouse."""
+    from pipelines.own_parameters import import_parameters
+
+    settings = settings_of(warehouse, wait)
+    number = import_parameters(settings, file)
+    print(f"{number} parameters are kept{_estimated_again(settings)}.")
+
+
+@parameter_app.command(name="survey", epilog=example("backhaul parameters survey trips.csv --year 2025 --country FR"))
+def parameters_survey(
+    file: Annotated[Path, typer.Argument(help="CSV, a row an answer: mode, km (there and back), share (0-1).")],
+    year: Annotated[int, typer.Option(help="Year from which it holds.")],
+    country: Annotated[str, typer.Option(help="Country it was held in; when left out, every country.")] = "",
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Take a survey of customers' trips, with the interval of its sample, and estimate all emissions again."""
+    from pipelines.own_parameters import import_survey
+
+    settings = settings_of(warehouse, wait)
+    rows = import_survey(settings, file, year, country.upper())
+    told = _estimated_again(settings)
+    names = ("parameter", "applies_to", "country", "valid_from_year", "value", "low", "high", "source")
+    print_rows([{n: row[n] for n in names} for row in rows], output, f"{len(rows)} parameters are kept{told}")
+
+
+def _estimated_again(settings: Settings) -> str:
+    """Make a new build with what was given, and say which; nothing when there are no data yet."""
+    from pipelines.load import load as load_files
+
+    with progress() as say:
+        report = load_files(settings, rebuild=True, progress=say)
+    return f", in build {report.build_id}" if report.is_new_build else "; nothing is loaded yet"
 
 
 @app.command(epilog=example("backhaul explain R100302-1"))

@@ -2,7 +2,7 @@
 
 from models import distance
 from pipelines.estimate.sql import Connection, append
-from pipelines.factors import parameter
+from pipelines.factors import ledger
 from pipelines.settings import Settings
 
 COORDINATE_STEP = 0.1  # places are rounded to it (degrees); no distance is read from places this close
@@ -16,7 +16,7 @@ def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -
     """
     new = connection.execute(f"""
         SELECT l.lane_key, l.from_place_key, l.to_place_key, a.latitude, a.longitude, b.latitude AS to_latitude,
-            b.longitude AS to_longitude,
+            b.longitude AS to_longitude, a.country,
             coalesce(a.area = b.area, false) OR greatest(abs(a.latitude - b.latitude), abs(a.longitude
                 - b.longitude)) <= {COORDINATE_STEP} + 1e-9 AS is_same_area
         FROM (SELECT lane_key, min(from_place_key) AS from_place_key, min(to_place_key) AS to_place_key
@@ -31,9 +31,10 @@ def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -
     if not new:
         return
     known: dict[tuple[float, ...], float] = {}
-    circuity, near = parameter("circuity"), parameter("same_area_distance")
+    own = ledger(settings)
     rows = []
-    for *keys, latitude, longitude, to_latitude, to_longitude, is_same_area in new:
+    for *keys, latitude, longitude, to_latitude, to_longitude, country, is_same_area in new:
+        circuity, near = (own.parameter(n, country=country or "") for n in ("circuity", "same_area_distance"))
         pair = (latitude, longitude, to_latitude, to_longitude)
         if not is_same_area and pair not in known:
             known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)

@@ -5,7 +5,7 @@ Not here: the treatment of goods (leg_treatment.py), what somebody measured or c
 
 from typing import Any
 
-from sqlalchemy import Double, Select, and_, case, column, extract, func, literal, or_, select, table
+from sqlalchemy import Double, Select, and_, case, column, extract, func, literal, or_, select, table, true
 from sqlalchemy.sql.expression import FromClause, Subquery, TableClause
 
 from models import carbon
@@ -186,13 +186,26 @@ _FUELS = {"gasoline": "petrol", "electric": "electricity", "battery": "electrici
 """Other words for an energy carrier."""
 
 
-def _usual_km(leg: Any) -> Expression:
+def _given(known: Ledger, c: Columns, name: str, applies_to: str = "") -> Any:
+    """Give a parameter in the country and year of a row: the warehouse's own where it states one."""
+    own = known.stated(name, applies_to)
+    if not own:
+        return parameter(name, applies_to)
+    year = c.year if "year" in c else extract("year", c.started_on)
+    here = [
+        (and_(c.country == row["country"] if row["country"] else true(), year >= int(row["valid_from_year"])), row)
+        for row in own
+    ]
+    return case(*((test, float(row["value"])) for test, row in here), else_=parameter(name, applies_to))
+
+
+def _usual_km(leg: Any, known: Ledger) -> Expression:
     """Give the kilometres usual for a leg's role."""
     return case(
-        (_is_trip(leg.c), parameter("trip_distance")),
-        (leg.c.role == "first_mile", parameter("first_mile_distance")),
-        (leg.c.role == "onward", parameter("onward_distance")),
-        else_=parameter("trunk_distance"),
+        (_is_trip(leg.c), _given(known, leg.c, "trip_distance")),
+        (leg.c.role == "first_mile", _given(known, leg.c, "first_mile_distance")),
+        (leg.c.role == "onward", _given(known, leg.c, "onward_distance")),
+        else_=_given(known, leg.c, "trunk_distance"),
     )
 
 
@@ -209,17 +222,19 @@ def _lane_km(leg: Any, lane: Any, far_trip: Expression) -> Expression:
     return case((~far_trip, lane_km))
 
 
-def _leg_distance(leg: Any, lane: Any) -> dict[str, Expression]:
+def _leg_distance(leg: Any, lane: Any, known: Ledger) -> dict[str, Expression]:
     """Give a leg's kilometres by name, with their status, their type and their adjustment.
 
     As reported, adjusted to the way that was driven, else of its lane, else the usual ones of its role.
     """
-    far_trip = and_(_is_trip(leg.c), lane.c.distance_km > parameter("trip_lane_limit"))
+    far_trip = and_(_is_trip(leg.c), lane.c.distance_km > _given(known, leg.c, "trip_lane_limit"))
     is_road = leg.c.mode.in_(("van", "truck", "car", "bus"))
-    straight = case((leg.c.mode == "air", 1.0), else_=parameter("circuity"))  # a flight's factor holds its detours
+    straight = case(
+        (leg.c.mode == "air", 1.0), else_=_given(known, leg.c, "circuity")
+    )  # a flight's factor holds its detours
     given_type = func.coalesce(leg.c.distance_type, "actual")
     given_adjustment = case(
-        (and_(given_type == "shortest_feasible", is_road), parameter("road_adjustment")),
+        (and_(given_type == "shortest_feasible", is_road), _given(known, leg.c, "road_adjustment")),
         (given_type == "great_circle", straight),
         else_=1.0,
     )
@@ -228,7 +243,7 @@ def _leg_distance(leg: Any, lane: Any) -> dict[str, Expression]:
     is_near = _is_near(lane)
     return {
         "km": double(
-            func.coalesce(leg.c.distance_km * given_adjustment, _lane_km(leg, lane, far_trip), _usual_km(leg))
+            func.coalesce(leg.c.distance_km * given_adjustment, _lane_km(leg, lane, far_trip), _usual_km(leg, known))
         ),
         "distance_rank": case(
             (and_(is_given, given_type == "actual"), MEASURED),
@@ -269,7 +284,7 @@ def _is_shared_round(leg: Any) -> Expression:
 def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
     """Read every leg but treatment with its lane, the place it leads to and its goods: distance, vehicle, masses."""
     lane, place = t["dim_lane"], t["dim_place"]
-    distance = _leg_distance(leg, lane)
+    distance = _leg_distance(leg, lane, known)
     return (
         select(
             leg.c.leg_key,
@@ -332,16 +347,17 @@ def _leg_method(unit: Expression, is_round: Expression) -> Expression:
     )
 
 
-def _leg_mass(r: Columns) -> Expression:
+def _leg_mass(r: Columns, known: Ledger) -> Expression:
     """Give the mass that a leg carries: as reported, else its goods with packaging, else a usual parcel's.
 
     Of packaging its own: as reported, else the usual one of its kind.
     """
+    packed_kg = r.goods_kg + _given(known, r, "packaging_mass")
     packs = [kind for name, kind in parameters() if name == "packaging_mass" and kind]
-    pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
+    pack_kg = case(*((r.vehicle == name, _given(known, r, "packaging_mass", name)) for name in packs))
     return case(
         (_is_pack(r), func.coalesce(r.mass_kg, pack_kg)),
-        else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass")),
+        else_=func.coalesce(r.mass_kg, packed_kg, _given(known, r, "parcel_mass")),
     )
 
 
@@ -364,10 +380,10 @@ def _is_hub(r: Columns) -> Expression:
 
 def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
     """Give what each leg did that emits: kilometres, mass, share of a trip, and the unit and country of its factor."""
-    r, direct_km = read.c, func.coalesce(read.c.direct_km, parameter("first_mile_distance"))
+    r, direct_km = read.c, func.coalesce(read.c.direct_km, _given(known, read.c, "first_mile_distance"))
     by_the_km = [*known.vehicles("kgCO2e/vehicle.km"), *_by_passenger(known)]
     is_round = func.coalesce(and_(r.is_shared, r.vehicle.in_(by_the_km)), False)
-    unit, mass = _leg_unit(r, is_round, known), double(_leg_mass(r))
+    unit, mass = _leg_unit(r, is_round, known), double(_leg_mass(r, known))
     method = _leg_method(unit, is_round)
     km = case((and_(r.is_shared, ~is_round), double(direct_km)), else_=r.km)  # the kilometres told are the round's
     return select(
@@ -384,7 +400,7 @@ def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
         r.adjustment,
         case((and_(r.is_shared, ~is_round), IMPUTED), else_=r.distance_rank).label("distance_rank"),
         _leg_mass_rank(r).label("mass_rank"),
-        func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"),
+        func.coalesce(r.trip_share, _given(known, r, "trip_share")).label("trip_share"),
         unit.label("unit"),
         method.label("method"),
         case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), is_round), km)).label("distance_km"),
@@ -396,14 +412,14 @@ def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
     ).subquery("used")
 
 
-def _leg_amount(u: Columns) -> Expression:
+def _leg_amount(u: Columns, known: Ledger) -> Expression:
     """Give what a leg's factor is multiplied by.
 
     Emissions are proportional to the factor: the amount is what a factor of 1 gives. A collection round that says how
     many parcels shared it is divided by them; a customer's trip counts its share; hubs count per parcel; packaging by
     its mass, a crate's over its uses; everything else by tonne-kilometres.
     """
-    uses = case((u.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
+    uses = case((u.vehicle == "packaging_crate", _given(known, u, "packaging_uses")), else_=1.0)
     return case(
         (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)),
         (u.method == "per_parcel", 1.0),
@@ -423,7 +439,7 @@ def _leg_rank(u: Columns) -> Expression:
     )
 
 
-def _leg_factor(used: Subquery, factor: Any) -> Subquery:
+def _leg_factor(used: Subquery, factor: Any, known: Ledger) -> Subquery:
     """Put to each leg's amount the factor of its vehicle, unit, year and country; none where the fuels differ."""
     u = used.c
     fits = or_(factor.c.fuel.is_(None), u.fuel.is_(None), factor.c.fuel == u.fuel)
@@ -441,7 +457,7 @@ def _leg_factor(used: Subquery, factor: Any) -> Subquery:
             u.direct_tonne_km,
             u.method,
             _leg_rank(u).label("worst"),
-            _leg_amount(u).label("amount"),
+            _leg_amount(u, known).label("amount"),
             *(case((fits, factor.c[n])).label(n) for n in ("factor_id", *FIGURES, "market", "tonne_km_wtw")),
         )
         .select_from(used)
@@ -463,7 +479,7 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
 
     Steps: legs read (distance, vehicle), activity (mass, method, unit), factor and amount.
     """
-    m = _leg_factor(_leg_activity(_read_legs(leg, goods, known), known), factor).c
+    m = _leg_factor(_leg_activity(_read_legs(leg, goods, known), known), factor, known).c
     activity = case(
         (m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport"
     )

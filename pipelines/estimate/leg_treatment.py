@@ -19,7 +19,7 @@ from pipelines.estimate.sql import (
     status_of,
     t,
 )
-from pipelines.factors import Ledger, parameter
+from pipelines.factors import Ledger
 from pipelines.warehouse.engine import Expression, double
 
 TREATMENTS = {
@@ -84,7 +84,7 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
     by_the_kilogram = [v for v in known.vehicles("kgCO2e/kg") if known.unit_of(v, UNITS) == "kgCO2e/kg"]
     unit = case((kind.in_(by_the_kilogram), "kgCO2e/kg"), else_="kgCO2e/t")
     unweighed = func.count().filter(leg.c.mass_kg.is_(None)).over(partition_by=[leg.c.parcel_key, treated.c.kind])
-    whole = func.coalesce(goods.c.goods_kg, parameter("parcel_mass")) / double(func.greatest(unweighed, 1))
+    whole = func.coalesce(goods.c.goods_kg, known.parameter("parcel_mass")) / double(func.greatest(unweighed, 1))
     mass = double(func.coalesce(leg.c.mass_kg, whole))
     share = case(
         (or_(is_named, treated.c.units.is_(None)), mass),
