@@ -169,6 +169,10 @@ class Ledger:
         units = (unit, _energy_unit(unit))
         return sorted({v for v, u, of_set in self._by_key if u in units and of_set in self._order})
 
+    def named(self, activity: str) -> list[str]:
+        """List what has a factor of an activity."""
+        return sorted({r["vehicle"] for r in self.rows if r["activity"] == activity})
+
     def unit_of(self, vehicle: str, units: Iterable[str]) -> str | None:
         """Give the unit that a vehicle's factor is in: of the first set that has one, the first of those named."""
         held = (

@@ -41,6 +41,7 @@ HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
 COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
+FILTERS = 4  # shapes by which every filter is set on every page where each sets one in so many
 TURNS = 6  # shapes by which every verb is said where one says some
 VERBS = (
     "status",
@@ -121,7 +122,7 @@ class Depth:
     """How deep a walk goes.
 
     In how many languages (with one: by turns); which pages as they come, and with `parts` each choice of each control,
-    `rows` the rows behind each chart and table, in one language, and `filtered` every filter, in one language; every
+    `rows` the rows behind each chart and table, in one language, and `filtered` filters, in one language, one in FILTERS of them by turns; every
     metric whole and by one in `cuts` of its dimensions (0: by none); the verbs, all or one in TURNS of them.
     """
 
@@ -223,13 +224,13 @@ def open_pages(
     *,
     parts: bool = True,
     rows: bool = True,
-    filtered: bool = True,
+    filtered: int | None = 0,
     pages: Sequence[str] = PAGES,
 ) -> None:
     """Open every page in a language: as it comes and, with `parts`, each choice of each control.
 
-    With `rows`, also the rows behind each chart and table, and the file of each, once; with `filtered`, periods and
-    filters set and cleared.
+    With `rows`, also the rows behind each chart and table, and the file of each, once; with a turn of
+    `filtered`, periods and filters set and cleared, one in FILTERS of them.
     """
     written: set[tuple[str, str]] = set()
     walk.languages.append(language)
@@ -261,13 +262,13 @@ class _Page:
     chosen: set[str] = field(default_factory=set)
     clicked: set[str] = field(default_factory=set)
 
-    def open(self, parts: bool, filtered: bool) -> None:
+    def open(self, parts: bool, filtered: int | None) -> None:
         self.app.switch_page(f"app_pages/{self.page}/page.py").run()
         self.look("")
         if parts:
             self.part("")
-        if filtered:
-            self.filter()
+        if filtered is not None:
+            self.filter(filtered)
 
     def look(self, at: str) -> None:
         """Count what is shown, a page as it comes or a part of it, and take what went wrong on it down."""
@@ -316,11 +317,15 @@ class _Page:
                 button.click().run()
                 self.look(f"{at} rows of {key}")
 
-    def filter(self) -> None:
-        """Set the period, the days compared with and each filter, each cleared as the next is set."""
-        for key, place in (("period", 3), ("period", 6), ("period", 5), ("against", 2), ("against", 1)):
-            self.choose(key, place)
-        for key in filters.DIMENSIONS:
+    def filter(self, turn: int) -> None:
+        """Set the period, the days compared with and filters, each cleared as the next is set: those of a turn."""
+        every = [("period", 3), ("period", 6), ("period", 5), ("against", 2), ("against", 1)]
+        every += [(key, -1) for key in filters.DIMENSIONS]
+        of_turn = every[turn % FILTERS :: FILTERS]
+        for key, place in of_turn:
+            if place >= 0:
+                self.choose(key, place)
+        for key in [key for key, place in of_turn if place < 0]:
             control = next((m for m in self.app.multiselect if m.key == key), None)
             if control is not None:
                 option = control.options[-1]
@@ -425,7 +430,7 @@ def gone_through(shape: Shape, folder: Path, number: int, depth: Depth | None = 
             walk,
             parts=depth.parts,
             rows=depth.rows and language == languages[0],
-            filtered=depth.filtered and language == languages[-1],
+            filtered=turn if depth.filtered and language == languages[-1] else None,
             pages=depth.pages[share],
         )
     cuts = None if depth.cuts else ()

@@ -203,3 +203,12 @@ def test_a_parameter_that_cannot_be_is_refused(tmp_path: Path, row: dict[str, ob
     write_rows(tmp_path / "own.csv", [dict.fromkeys(names, "") | {"source": "mine"} | row])
     with pytest.raises(FactorMissing, match=said):
         import_parameters(fresh(tmp_path), tmp_path / "own.csv")
+
+
+def test_a_round_whose_vehicle_has_no_factor_a_kilometre_goes_by_tonne_kilometres(tmp_path: Path) -> None:
+    """5 kg over the usual 20 km of a first mile, by a lorry of which factors a tonne-kilometre alone are published."""
+    shared = {"role": "first_mile", "movement_parcels": 10, "distance_km": 80}
+    legs = [leg(p, mode="truck", vehicle="truck_rigid_7t", mass_kg=5, **shared) for p in DROPS]
+    row = told(shop(tmp_path, legs))["B1"]
+    assert row["kg_co2e"] == pytest.approx(0.1 * 0.65057, rel=1e-3)
+    assert (row["method"], row["amount"], row["status"]) == ("per_tonne_km", pytest.approx(0.1), "imputed")

@@ -70,6 +70,7 @@ def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
     factor = factor_table(connection, known)
     connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {transport_sql(leg, factor, known)}")
     leg_treatment.treat(connection, known, leg, factor)
+    _rounds_by_tonne_km(connection)
     _share_movements(connection)
     leg_own.use(connection)
 
@@ -78,6 +79,25 @@ def transport_sql(leg: Any, factor: Any, known: Ledger) -> str:
     """Give the SELECT of the emissions of all legs but treatment, with the factors that a ledger's legs use."""
     of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
     return sql_text(_transport_carbon(leg, goods_of(of_parcel), factor, known))
+
+
+def _rounds_by_tonne_km(connection: Connection) -> None:
+    """Give a round whose vehicle has no factor a kilometre its tonne-kilometres, by the direct distance."""
+    figures = ", ".join(f"kg_co2e{of} = e.tonne_km * f.{name}" for of, name in _KG.items())
+    connection.execute(f"""
+        UPDATE estimate_leg_carbon e SET factor_id = f.factor_id, amount = e.tonne_km, distance_km = d.distance_km,
+            mass_kg = e.tonne_km / d.distance_km * 1000, distance_status = 'imputed', method = 'per_tonne_km',
+            status = CASE e.status WHEN 'measured' THEN 'imputed' ELSE e.status END, {figures}
+        FROM fact_return_leg l JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/t.km'
+            AND f.for_year = year(l.started_on) AND f.country = coalesce(l.country, '')
+        LEFT JOIN dim_lane d USING (lane_key)
+        WHERE l.leg_key = e.leg_key AND e.method = 'per_parcel' AND e.kg_co2e IS NULL AND e.tonne_km IS NOT NULL
+            AND (f.fuel IS NULL OR l.fuel IS NULL OR f.fuel = l.fuel)
+    """)
+
+
+_KG = {"_wtt": "wtt", "_ttw": "ttw", "": "wtw", "_biogenic": "biogenic", "_market": "market"}
+"""Columns of kilograms by what of a factor they are multiplied with."""
 
 
 def _share_movements(connection: Connection) -> None:
@@ -119,12 +139,12 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
     A vehicle that is named is taken at its word. A fuel that is named is, too: what has no factor of its own gets none.
     """
     words = func.lower(func.coalesce(leg.c.service, ""))
-    fuel = case((_fuel(leg) == "electricity", "electric"), else_=_fuel(leg))  # as the names of vehicles have it
+    cars = [name for name in known.vehicles("kgCO2e/vehicle.km") if name.startswith("car_")]
 
     def of_fuel(mode: str, usual: tuple[str, ...] = ()) -> Expression:
-        return case(
-            (or_(leg.c.fuel.is_(None), fuel.in_(usual)), f"{mode}_average"), else_=func.concat(f"{mode}_", fuel)
-        )
+        named = case(*((func.lower(leg.c.fuel) == word, name) for word, name in _NAMED.items()), else_=leg.c.fuel)
+        is_usual = or_(leg.c.fuel.is_(None), *(leg.c.fuel == fuel for fuel in usual))
+        return case((is_usual, f"{mode}_average"), else_=func.concat(f"{mode}_", named))
 
     return case(
         (leg.c.vehicle.is_not(None), leg.c.vehicle),
@@ -133,9 +153,9 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
             case(
                 (words.regexp_match("tote|crate|reusable"), "packaging_crate"),
                 (words.regexp_match("original|used again|reused"), "packaging_none"),
-                (words.regexp_match("mailer|padded"), "packaging_mailer"),
                 (words.regexp_match("paper"), "packaging_paper"),
                 (words.regexp_match("bag|film|plastic|poly"), "packaging_film"),
+                (words.regexp_match("mailer|padded"), "packaging_mailer"),
                 (words.regexp_match("box|board|carton|corrugated"), "packaging_board"),
             ),
         ),
@@ -143,7 +163,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
             leg.c.element_type == "hub",
             case(
                 (to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"),
-                (and_(to_kind == "locker", literal("hub_locker").in_(known.vehicles("kgCO2e/parcel"))), "hub_locker"),
+                *([(to_kind == "locker", "hub_locker")] if "hub_locker" in known.vehicles("kgCO2e/parcel") else []),
                 (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"),
             ),
         ),
@@ -151,8 +171,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
         (
             leg.c.mode == "car",
             case(
-                (func.concat("car_", fuel).in_(known.vehicles("kgCO2e/vehicle.km")), func.concat("car_", fuel)),
-                else_="car_average",
+                (leg.c.fuel.is_(None), "car_average"), (of_fuel("car").in_(cars), of_fuel("car")), else_="car_average"
             ),
         ),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
@@ -177,13 +196,14 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
     )
 
 
-def _fuel(leg: Any) -> Expression:
-    """Name a leg's energy carrier as factors do."""
-    return case(*((func.lower(leg.c.fuel) == word, name) for word, name in _FUELS.items()), else_=leg.c.fuel)
-
-
-_FUELS = {"gasoline": "petrol", "electric": "electricity", "battery": "electricity", "natural gas": "cng", "gas": "cng"}
-"""Other words for an energy carrier."""
+_NAMED = {
+    "electricity": "electric",
+    "battery": "electric",
+    "gasoline": "petrol",
+    "natural gas": "cng",
+    "gas": "cng",
+}
+"""What the names of vehicles call an energy carrier."""
 
 
 def _given(known: Ledger, c: Columns, name: str, applies_to: str = "") -> Any:
@@ -290,7 +310,7 @@ def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
             leg.c.leg_key,
             leg.c.role,
             leg.c.element_type,
-            _fuel(leg).label("fuel"),
+            leg.c.fuel,
             leg.c.mode,
             leg.c.mass_kg,
             leg.c.trip_share,
@@ -315,31 +335,29 @@ def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
     )
 
 
-def _leg_unit(r: Columns, is_round: Expression, known: Ledger) -> Expression:
+def _leg_unit(r: Columns, known: Ledger) -> Expression:
     """Name the unit of the factor that a leg takes: that of the first set which has one for its vehicle."""
-    of_site = {v: known.unit_of(v, SITE_UNITS) for unit in SITE_UNITS for v in known.vehicles(unit)}
-    by_passenger = _by_passenger(known)
+    by_the_km = known.vehicles("kgCO2e/vehicle.km")
+    by_passenger = [v for v in known.vehicles("kgCO2e/passenger.km") if v not in by_the_km]
+
+    def of_site(usual: str, activity: str) -> Expression:
+        units = {v: known.unit_of(v, SITE_UNITS) for v in known.named(activity)}
+        others = [(r.vehicle == v, unit) for v, unit in units.items() if unit not in (None, usual)]
+        return case(*others, else_=usual) if others else literal(usual)
+
     return case(
-        (
-            or_(_is_pack(r), _is_hub(r)),
-            case(*((r.vehicle == v, unit) for v, unit in sorted(of_site.items())), else_="kgCO2e/parcel"),
-        ),
+        (_is_pack(r), of_site("kgCO2e/t", "packaging")),
+        (_is_hub(r), of_site("kgCO2e/parcel", "hub")),
         (r.vehicle.in_(by_passenger), "kgCO2e/passenger.km"),
-        (or_(r.is_trip, is_round), "kgCO2e/vehicle.km"),
+        (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"),
         else_="kgCO2e/t.km",
     )
 
 
-def _by_passenger(known: Ledger) -> list[str]:
-    """List the vehicles whose kilometres have a factor a passenger alone."""
-    by_the_km = known.vehicles("kgCO2e/vehicle.km")
-    return [v for v in known.vehicles("kgCO2e/passenger.km") if v not in by_the_km]
-
-
-def _leg_method(unit: Expression, is_round: Expression) -> Expression:
+def _leg_method(unit: Expression, r: Columns) -> Expression:
     """Name how a leg's emissions follow from its activity: by its mass, its parcel, its kilometres or both."""
     return case(
-        (is_round, "per_parcel"),
+        (r.is_shared, "per_parcel"),
         (unit == "kgCO2e/t.km", "per_tonne_km"),
         (unit.in_(("kgCO2e/t", "kgCO2e/kg")), "per_tonne"),
         (unit.in_(("kgCO2e/vehicle.km", "kgCO2e/passenger.km")), "per_vehicle_km"),
@@ -381,11 +399,8 @@ def _is_hub(r: Columns) -> Expression:
 def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
     """Give what each leg did that emits: kilometres, mass, share of a trip, and the unit and country of its factor."""
     r, direct_km = read.c, func.coalesce(read.c.direct_km, _given(known, read.c, "first_mile_distance"))
-    by_the_km = [*known.vehicles("kgCO2e/vehicle.km"), *_by_passenger(known)]
-    is_round = func.coalesce(and_(r.is_shared, r.vehicle.in_(by_the_km)), False)
-    unit, mass = _leg_unit(r, is_round, known), double(_leg_mass(r, known))
-    method = _leg_method(unit, is_round)
-    km = case((and_(r.is_shared, ~is_round), double(direct_km)), else_=r.km)  # the kilometres told are the round's
+    unit, mass = _leg_unit(r, known), double(_leg_mass(r, known))
+    method = _leg_method(unit, r)
     return select(
         r.leg_key,
         r.role,
@@ -394,18 +409,18 @@ def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
         r.year,
         r.country,
         r.parcels,
-        is_round.label("is_shared"),
+        r.is_shared,
         r.vehicle,
         r.distance_type,
         r.adjustment,
-        case((and_(r.is_shared, ~is_round), IMPUTED), else_=r.distance_rank).label("distance_rank"),
+        r.distance_rank,
         _leg_mass_rank(r).label("mass_rank"),
         func.coalesce(r.trip_share, _given(known, r, "trip_share")).label("trip_share"),
         unit.label("unit"),
         method.label("method"),
-        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), is_round), km)).label("distance_km"),
+        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"),
         case((method.in_(("per_tonne_km", "per_tonne")), mass)).label("mass_kg"),
-        case((is_round, carbon.tonne_km(double(direct_km), mass))).label("direct_tonne_km"),
+        case((r.is_shared, carbon.tonne_km(double(direct_km), mass))).label("direct_tonne_km"),
         case(
             (r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (_is_hub(r), IMPUTED), else_=MEASURED
         ).label("other_rank"),

@@ -16,6 +16,7 @@ from pipelines.estimate.sql import (
     is_live,
     is_of,
     keep,
+    sql_text,
     status_of,
     t,
 )
@@ -50,6 +51,11 @@ def treat(connection: Connection, known: Ledger, leg: Any, factor: Any) -> None:
     names = [c.name for c in t["estimate_leg_part"].columns if c.name in part.c]
     fill(connection, "estimate_leg_part", select(*(part.c[n] for n in names)).where(part.c.leg_key.in_(several)))
     connection.execute("DROP TABLE treated_part")
+
+
+def treatment_sql(known: Ledger, leg: Any, factor: Any) -> str:
+    """Give the SELECT of the emissions of all legs that are treatments."""
+    return sql_text(_legs(_parts(known, leg, factor, None).subquery("treated_part")))
 
 
 def _kinds(parcels: Select[Any] | None) -> Subquery:

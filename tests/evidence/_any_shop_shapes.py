@@ -29,7 +29,7 @@ once and each filter cleared as the next is set, 196 after; by parts a shop that
 log alone 4; a landing page 7; a pair 8.
 """
 DEEP = {
-    "whole": "with every page, part, filter and verb, every metric and a sixth of its cuts",
+    "whole": "with every page, part and verb, a quarter of the filters, every metric and a sixth of its cuts",
     "parts": "with every page and part, every metric and one in 24 of its cuts, a sixth of the verbs",
     "landing": "with the landing page and every metric",
     "brief": "with a third of the pages and metrics",
