@@ -48,8 +48,9 @@ COLUMNS = (
     "notes",
     "published_on",
     "ttw_ar6",
+    "biogenic_co2",
 )
-ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity")
+ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "energy", "refrigerant")
 UNITS = (
     "kgCO2e/t.km",
     "kgCO2e/vehicle.km",
@@ -57,6 +58,9 @@ UNITS = (
     "kgCO2e/parcel",
     "kgCO2e/t",
     "kgCO2e/kWh",
+    "kgCO2e/l",
+    "kgCO2e/kg",
+    "kgCO2e/m3",
     "kWh/t.km",
     "kWh/vehicle.km",
 )
@@ -461,18 +465,18 @@ def treatment_vehicle(kind: str, material: str, known: Ledger, year: int) -> str
 def ages(rows: Iterable[Row], today: date) -> dict[str, int]:
     """Give the months since publication by factor id: of the newest row of its kind, for old vintages serve old years.
 
-    A kind is a set, vehicle, unit and region. A row without a month of publication counts from January of its year.
+    A kind is a set, vehicle, unit and region. A row without a month of publication counts from its first January.
     """
 
     def kind(row: Row) -> tuple[str, ...]:
         return row["factor_set"], row["vehicle"], row["unit"], row["region"]
 
-    rows = list(rows)
-    newest: dict[tuple[str, ...], str] = {}
+    def months(row: Row) -> int:
+        said = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", row.get("published_on", ""))
+        return int(said[1]) * 12 + int(said[2]) if said else int(row["valid_from_year"]) * 12 + 1
+
+    rows, newest = list(rows), dict[tuple[str, ...], int]()
     for row in rows:
-        newest[kind(row)] = max(newest.get(kind(row), ""), row.get("published_on") or f"{row['year']}-01")
-    months = {k: (int(day[:4]), int(day[5:7])) for k, day in newest.items()}
-    return {
-        row["factor_id"]: max(0, (today.year - months[kind(row)][0]) * 12 + today.month - months[kind(row)][1])
-        for row in rows
-    }
+        newest[kind(row)] = max(newest.get(kind(row), 0), months(row))
+    now = today.year * 12 + today.month
+    return {row["factor_id"]: max(0, now - newest[kind(row)]) for row in rows}

@@ -323,7 +323,7 @@ def test_every_material_of_waste_is_known() -> None:
 
 def test_a_factor_is_as_old_as_the_newest_of_its_kind() -> None:
     """DESNZ of June 2026 in November; EPA of January 2025; a set without months counts from January of its year."""
-    own = [row_of("van_diesel", "0.5", year="2024", factor_set="mine")]
+    own = [row_of("van_diesel", "0.5", factor_set="mine", published_on="soon")]  # valid from 2024
     found = factors.ages([*factors.factors(), *own], date(2026, 11, 29))
     assert found["desnz2023.van_diesel.tonne_km"] == found["desnz2026.van_diesel.tonne_km"] == 5
     assert found["epa2025.rail_freight.tonne_km"] == 22 > factors.MONTHS_BEHIND
