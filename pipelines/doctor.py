@@ -29,7 +29,7 @@ from pipelines.warehouse import build, keys, schema, state, state_tables
 from pipelines.warehouse.log_files import Logs, load_of
 
 REMAKE = "Run `backhaul load` without a path: it is made again."
-_SHIPPED = ("factors/emission_factors.csv", "costs.csv", "reasons.csv", "headings.csv", "statuses.csv")
+_SHIPPED = ("factors/emission_factors.csv", "costs.csv", "materials.csv", "reasons.csv", "headings.csv", "statuses.csv")
 _OWN_NAMES = {"builds", "log", "closed", "factors", "current", "state.sqlite", "state.copy", ".writer.lock"}
 
 

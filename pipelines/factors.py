@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -46,6 +47,8 @@ COLUMNS = (
     "gwp",
     "quality",
     "notes",
+    "published_on",
+    "ttw_ar6",
     "biogenic",
 )
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
@@ -54,7 +57,7 @@ UNITS = (*(f"kgCO2e/{of}" for of in _OF.split()), "kWh/t.km", "kWh/vehicle.km", 
 """Units of factors: emissions of an activity, or the electricity that it takes (kWh in `wtw`)."""
 DEFAULT = "desnz"
 _COMMON = ("desnz", "ademe", "grid", "backhaul", "ipcc_ar6")  # in this order where the chosen set has nothing
-_HUBS = ("hub_sorting", "hub_returns_centre")
+_HUBS = ("hub_sorting", "hub_returns_centre", "hub_pickup_point")
 _GRIDS = ("grid",)  # what is of one country alone
 _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
@@ -519,3 +522,65 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
         if (folder / "choice.json").is_dir():
             clear(folder / "choice.json")
         write_whole(folder / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")
+
+
+# -- what waste goods are, and how old factors are ---------------------------------------------------------------------
+
+MONTHS_BEHIND = 18  # Regulation (EU) 2026/1030: intensity values are at most so many months behind their publication
+
+
+@cache
+def waste_materials() -> tuple[dict[str, str], ...]:
+    """Read data/materials.csv: the materials of waste factors with their HS chapters and words, first match first.
+
+    Chapters and words are alternatives of a pattern (RE2, lower case); words are found whole.
+    """
+    with data_path("materials.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+def waste_material(category_words: str, hs_chapter: str = "") -> str:
+    """Name the material of the waste factors for goods: by their HS chapter, else the words of their category.
+
+    "" is mixed goods.
+
+    >>> waste_material("Men > Trousers"), waste_material("Home: desk lamps"), waste_material("", "94")
+    ('clothing', 'electronics', 'wood')
+    """
+    rows, chapter, words = waste_materials(), hs_chapter.strip()[:2], category_words.lower().replace("_", " ")
+    by_chapter = [r["material"] for r in rows if chapter and chapter in r["hs_chapters"].split("|")]
+    by_words = (r["material"] for r in rows if re.search(rf"\b({r['words']})\b", words))
+    return by_chapter[0] if by_chapter else next(by_words, "")
+
+
+def treatment_vehicle(kind: str, material: str, known: Ledger, year: int) -> str:
+    """Name the factor of a treatment for a material, else of mixed goods.
+
+    The chosen set comes first with either, for sets count different things; then what has the material.
+
+    >>> treatment_vehicle("treatment_landfill", "electronics", Ledger(), 2025)
+    'treatment_landfill.electronics'
+    """
+    names = (f"{kind}.{material}", kind) if material else (kind,)
+    found = [row for row in (known.fit(name, "kgCO2e/t", year) for name in names) if row]
+    return next((r["vehicle"] for r in (*(r for r in found if r["factor_set"] == known.chosen), *found)), kind)
+
+
+def ages(rows: Iterable[Row], today: date) -> dict[str, int]:
+    """Give the months since publication by factor id: of the newest row of its kind, for old vintages serve old years.
+
+    A kind is a set, vehicle, unit and region. A row without a month of publication counts from its first January.
+    """
+
+    def kind(row: Row) -> tuple[str, ...]:
+        return row["factor_set"], row["vehicle"], row["unit"], row["region"]
+
+    def months(row: Row) -> int:
+        said = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", row.get("published_on", ""))
+        return int(said[1]) * 12 + int(said[2]) if said else int(row["valid_from_year"]) * 12 + 1
+
+    rows, newest = list(rows), dict[tuple[str, ...], int]()
+    for row in rows:
+        newest[kind(row)] = max(newest.get(kind(row), 0), months(row))
+    now = today.year * 12 + today.month
+    return {row["factor_id"]: max(0, now - newest[kind(row)]) for row in rows}

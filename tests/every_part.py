@@ -122,8 +122,9 @@ class Depth:
     """How deep a walk goes.
 
     In how many languages (with one: by turns); which pages as they come, and with `parts` each choice of each control,
-    `rows` the rows behind each chart and table, in one language, and `filtered` filters, in one language, one in
-    FILTERS of them by turns; every metric whole and by one in `cuts` of its dimensions (0: by none); the verbs, all or one in TURNS of them.
+    `rows` the rows behind each chart and table, in one language, and `filtered` one in FILTERS of the filters by turns,
+    in one language; every metric whole and by one in `cuts` of its dimensions (0: by none); the verbs, all or one in
+    TURNS of them.
     """
 
     name: str

@@ -195,6 +195,7 @@ def test_factors_are_complete_and_free_to_ship() -> None:
             "CC BY 4.0",
             "CC0-1.0",
             "MIT",
+            "single measured figure, cited",  # a fact, no table (decision 39)
         }, row["factor_id"]
         assert row["quality"] in {"verified", "derived", "assumed"}
         assert row["source"]
@@ -286,19 +287,19 @@ def build() -> duckdb.DuckDBPyConnection:
 
 
 LANE_KM = geodesic_km(48.7, 2.4, 50.6, 3.1) * 1.25
-HUB_KG = 0.0026506849 + 0.012 * (0.052 - 0.081)  # published with 81 g a kWh; France's mix is 52 g
+HUB_KG = 0.0026506849 + 0.012 * (0.04144 - 0.081)  # published with 81 g a kWh; France's mix of 2025 is 41 g
 BY_HAND = {  # leg: kg, factor, status, method
     1: (10 * 0.5 * 0.21124, "desnz2025.car_average.vehicle_km", "measured", "per_vehicle_km"),
     2: (0.25 * 1.1997254, "desnz2025.packaging_board", "measured", "per_tonne"),
     3: (0.0125160, "desnz2025.van_diesel.tonne_km", "measured", "per_tonne_km"),
-    4: (HUB_KG, "ademe2023.hub_sorting.FR.ademe2022", "imputed", "per_parcel"),
+    4: (HUB_KG, "ademe2023.hub_sorting.FR.owid2025", "imputed", "per_parcel"),
     5: (0.0250440, "desnz2025.truck_average.tonne_km", "measured", "per_tonne_km"),  # a tote of 17 items is no round
     6: (0.5 * 0.00468568, "backhaul.treatment_none + desnz2025.treatment_recycling", "measured", "per_tonne"),
     7: (80 * 0.31689 / 120, "desnz2025.van_diesel.vehicle_km", "measured", "per_parcel"),  # 5 kg play no part
     8: (LANE_KM * (0.4 + 0.15) / 1000 * 0.09623, "desnz2025.truck_artic.tonne_km", "imputed", "per_tonne_km"),
     9: (0.1 * 0.01977, "desnz2025.sea_container.tonne_km", "measured", "per_tonne_km"),  # a ship carries containers
     10: (7 * 0.13034, "desnz2025.bus_local.passenger_km", "assumed", "per_vehicle_km"),
-    11: (400 * 0.85 / 1000 * 0.32184423, "desnz2023.van_electric.tonne_km", "assumed", "per_tonne_km"),
+    11: (400 * 0.85 / 1000 * 0.31071, "desnz2024.van_electric.tonne_km", "assumed", "per_tonne_km"),
     12: (0.0093342844, "desnz2023.truck_artic.tonne_km", "measured", "per_tonne_km"),
     13: (None, None, "measured", "per_tonne_km"),  # no factor for a hydrogen truck
     14: (None, None, "measured", "per_tonne"),  # treatment not decided

@@ -33,8 +33,11 @@ def factors_list(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List all factors with their source, licence and vintage."""
-    from pipelines.factors import ledger
+    """List all factors with their source, licence, vintage and age in months since the newest of their kind came out.
+
+    Past 18 months (Regulation (EU) 2026/1030) a factor is marked.
+    """
+    from pipelines.factors import MONTHS_BEHIND, ages, ledger
 
     columns = (
         "factor_id",
@@ -51,11 +54,19 @@ def factors_list(
         "gwp",
         "row_id",
         "quality",
+        "published_on",
     )
     known = ledger(settings_of(warehouse))
-    rows = [{c: row[c] for c in columns} for row in known.rows if name in (None, row["factor_set"])]
+    age = ages(known.rows, date.today())
+    rows = [
+        {c: row[c] for c in columns}
+        | {"age_months": age[row["factor_id"]], "is_past_18_months": age[row["factor_id"]] > MONTHS_BEHIND}
+        for row in known.rows
+        if name in (None, row["factor_set"])
+    ]
     first = known.chosen + (f", vintage {known.pinned}" if known.pinned else "")
-    print_rows(rows, output, f"{len(rows)} factors; first: {first}")
+    past = sum(age[str(r["factor_id"])] > MONTHS_BEHIND for r in rows)
+    print_rows(rows, output, f"{len(rows)} factors, {past} past {MONTHS_BEHIND} months; first: {first}")
 
 
 @factor_app.command(name="import", epilog=example("backhaul factors import glec-2025.csv --set glec"))

@@ -163,7 +163,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
             leg.c.element_type == "hub",
             case(
                 (to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"),
-                *([(to_kind == "locker", "hub_locker")] if "hub_locker" in known.vehicles("kgCO2e/parcel") else []),
+                *((to_kind == place, hub) for place, hub in _HUBS.items() if hub in known.vehicles("kgCO2e/parcel")),
                 (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"),
             ),
         ),
@@ -178,7 +178,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
         (
             leg.c.mode == "truck",
             case(
-                (words.regexp_match("refrigerat|chill|frozen|reefer"), "truck_refrigerated"),
+                (words.regexp_match("refrigerat|chill|frozen|reefer"), "truck_average_refrigerated"),
                 else_=of_fuel("truck", ("diesel",)),
             ),
         ),
@@ -189,13 +189,15 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
                 ("bus", "bus_local"),
                 ("rail", "rail_freight"),
                 ("foot", "foot"),
-                ("bike", "bike"),
             )
         ),
+        (leg.c.mode == "bike", case((and_(~_is_trip(leg.c), leg.c.fuel.is_not(None)), "cargo_bike"), else_="bike")),
         (leg.c.role == "customer_trip", "trip_mix"),
     )
 
 
+_HUBS = {"locker": "hub_locker", "drop_off": "hub_pickup_point"}
+"""Places with a factor of their own, where some set has one."""
 _NAMED = {
     "electricity": "electric",
     "battery": "electric",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, and_, case, extract, func, literal_column, or_, select
+from sqlalchemy import Select, and_, case, column, extract, func, literal_column, or_, select, table
 from sqlalchemy.sql.expression import FromClause, Subquery, TableClause
 
 from models import carbon
@@ -20,8 +20,9 @@ from pipelines.estimate.sql import (
     status_of,
     t,
 )
-from pipelines.factors import Ledger
+from pipelines.factors import Ledger, treatment_vehicle, waste_material, waste_materials
 from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.sql import rows_sql
 
 TREATMENTS = {
     "as_new": "treatment_none",
@@ -34,6 +35,7 @@ TREATMENTS = {
     "recycled": "treatment_recycling",
     "destroyed": "treatment_energy_recovery",
 }
+LANDFILL = "treatment_landfill"
 UNITS = ("kgCO2e/t", "kgCO2e/kg")
 NOTHING_DISCARDED = ("treatment_none", "treatment_reuse")
 
@@ -41,7 +43,8 @@ NOTHING_DISCARDED = ("treatment_none", "treatment_reuse")
 def treat(connection: Connection, known: Ledger, leg: Any, factor: Any) -> None:
     """Fill estimate_leg_carbon for legs that are treatments, and estimate_leg_part for those of several kinds."""
     of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
-    part = keep(connection, "treated_part", _parts(known, leg, factor, of_parcel))
+    _materials(connection, known)
+    part = keep(connection, "treated_part", _summed(_parts(known, leg, factor, of_parcel)))
     fill(connection, "estimate_leg_carbon", _legs(part))
     several = (
         select(part.c.leg_key)
@@ -50,30 +53,78 @@ def treat(connection: Connection, known: Ledger, leg: Any, factor: Any) -> None:
     )
     names = [c.name for c in t["estimate_leg_part"].columns if c.name in part.c]
     fill(connection, "estimate_leg_part", select(*(part.c[n] for n in names)).where(part.c.leg_key.in_(several)))
-    connection.execute("DROP TABLE treated_part")
+    connection.execute("DROP TABLE treated_part; DROP TABLE goods_material; DROP TABLE treatment_of")
+
+
+def _materials(connection: Connection, known: Ledger) -> None:
+    """Store what goods are made of, by category and HS chapter, and the factor of each treatment of a material."""
+    goods = connection.execute("""
+        SELECT DISTINCT coalesce(l.category, ''), coalesce(p.hs_chapter, '') FROM fact_return_line l
+        LEFT JOIN dim_product p ON p.product_key = l.product_key AND p.is_current WHERE l.disposition IS NOT NULL
+    """).fetchall()
+    last = connection.execute("SELECT max(for_year) FROM leg_factor").fetchall()[0][0] or 9999
+    made_of = [(category, chapter, waste_material(category, chapter)) for category, chapter in goods]
+    names = ["", *sorted({row["material"] for row in waste_materials()})]
+    kinds = sorted({*TREATMENTS.values(), LANDFILL})
+    fits = [(kind, name, treatment_vehicle(kind, name, known, last)) for kind in kinds for name in names]
+    for table_name, columns, rows in (
+        ("goods_material", ("category", "hs_chapter", "material"), made_of),
+        ("treatment_of", ("kind", "material", "vehicle"), fits),
+    ):
+        given = rows_sql(dict.fromkeys(columns, "VARCHAR"), rows)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table_name} AS {given}")
+
+
+_MADE_OF = table("goods_material", column("category"), column("hs_chapter"), column("material"))
+_FACTOR_OF = table("treatment_of", column("kind"), column("material"), column("vehicle"))
 
 
 def treatment_sql(known: Ledger, leg: Any, factor: Any) -> str:
     """Give the SELECT of the emissions of all legs that are treatments."""
-    return sql_text(_legs(_parts(known, leg, factor, None).subquery("treated_part")))
+    return sql_text(_legs(_summed(_parts(known, leg, factor, None)).subquery("treated_part")))
+
+
+def _summed(parts: Select[Any]) -> Select[Any]:
+    """Sum a leg's goods of one factor: several materials may have the same."""
+    c = parts.subquery("of_goods").c
+    sums = ("amount", "mass_kg", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e", "kg_co2e_biogenic", "kg_co2e_market")
+    return select(
+        c.leg_key,
+        c.part,
+        c.factor_id,
+        func.max(c.rank).label("rank"),
+        func.bool_or(c.is_mended).label("is_mended"),
+        *(func.sum(c[name]).label(name) for name in sums),
+    ).group_by(c.leg_key, c.part, c.factor_id)
 
 
 def _kinds(parcels: Select[Any] | None) -> Subquery:
-    """Give the units and mass of parcels' live lots by kind of treatment, and those of the whole parcel."""
-    lot = t["fact_return_line"]
+    """Give the units and mass of parcels' live lots by kind of treatment and material, and the whole parcel's units."""
+    lot, product = t["fact_return_line"], t["dim_product"]
+    material = func.coalesce(_MADE_OF.c.material, "")
     kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
     units, mass = double(lot.c.units), lot.c.weight_kg * double(lot.c.units)
     return (
         select(
             lot.c.parcel_key,
             kind.label("kind"),
+            material.label("material"),
             func.bool_or(lot.c.disposition.in_(("repaired", "refurbished"))).label("is_mended"),
             func.sum(units).label("units"),
             func.sum(mass).label("weight_kg"),
             func.sum(func.sum(units)).over(partition_by=lot.c.parcel_key).label("all_units"),
         )
+        .select_from(
+            lot.outerjoin(product, and_(product.c.product_key == lot.c.product_key, product.c.is_current)).outerjoin(
+                _MADE_OF,
+                and_(
+                    _MADE_OF.c.category == func.coalesce(lot.c.category, ""),
+                    _MADE_OF.c.hs_chapter == func.coalesce(product.c.hs_chapter, ""),
+                ),
+            )
+        )
         .where(is_live(lot), is_of(lot, parcels))
-        .group_by(lot.c.parcel_key, kind)
+        .group_by(lot.c.parcel_key, kind, material)
         .subquery("treated")
     )
 
@@ -86,10 +137,12 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
     place, goods, treated = t["dim_place"], goods_of(parcels), _kinds(parcels)
     is_named = leg.c.vehicle.is_not(None)
     to_landfill = and_(treated.c.kind == "treatment_energy_recovery", place.c.kind == "landfill")
-    kind = case((is_named, leg.c.vehicle), (to_landfill, "treatment_landfill"), else_=treated.c.kind)
+    of_kind = case((to_landfill, LANDFILL), else_=treated.c.kind)
+    kind = case((is_named, leg.c.vehicle), else_=_FACTOR_OF.c.vehicle)
     by_the_kilogram = [v for v in known.vehicles("kgCO2e/kg") if known.unit_of(v, UNITS) == "kgCO2e/kg"]
     unit = case((kind.in_(by_the_kilogram), "kgCO2e/kg"), else_="kgCO2e/t")
-    unweighed = func.count().filter(leg.c.mass_kg.is_(None)).over(partition_by=[leg.c.parcel_key, treated.c.kind])
+    goods_kind = [leg.c.parcel_key, treated.c.kind, treated.c.material]
+    unweighed = func.count().filter(leg.c.mass_kg.is_(None)).over(partition_by=goods_kind)
     whole = func.coalesce(goods.c.goods_kg, known.parameter("parcel_mass")) / double(func.greatest(unweighed, 1))
     mass = double(func.coalesce(leg.c.mass_kg, whole))
     share = case(
@@ -115,9 +168,10 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
             (amount * factor.c.market).label("kg_co2e_market"),
         )
         .select_from(leg)
+        .outerjoin(place, place.c.place_key == leg.c.to_place_key)
         .outerjoin(treated, and_(treated.c.parcel_key == leg.c.parcel_key, ~is_named))
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
-        .outerjoin(place, place.c.place_key == leg.c.to_place_key)
+        .outerjoin(_FACTOR_OF, and_(_FACTOR_OF.c.kind == of_kind, _FACTOR_OF.c.material == treated.c.material))
         .outerjoin(
             factor,
             and_(
@@ -142,7 +196,8 @@ def _legs(part: FromClause) -> Select[Any]:
     def some(name: str) -> Expression:
         return case((is_whole, func.sum(c[name])))
 
-    discards = func.bool_or(func.coalesce(~c.part.in_(NOTHING_DISCARDED), False))
+    is_kept = or_(*(c.part.startswith(name) for name in NOTHING_DISCARDED))
+    discards = func.bool_or(func.coalesce(~is_kept, False))
     trace = func.string_agg(literal_column("DISTINCT factor_id"), literal_column("' + ' ORDER BY factor_id"))
     market = case((func.count(c.kg_co2e_market) > 0, func.sum(func.coalesce(c.kg_co2e_market, c.kg_co2e))))
     return select(
@@ -160,7 +215,7 @@ def _legs(part: FromClause) -> Select[Any]:
         status_of(func.max(c.rank)).label("status"),
         case(
             (discards, "5"),
-            (func.bool_or(c.part == "treatment_reuse"), "1"),
+            (func.bool_or(c.part.startswith("treatment_reuse")), "1"),
             else_="4",
         ).label("scope3_category"),
         literal_column("'per_tonne'").label("method"),
