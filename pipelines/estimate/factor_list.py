@@ -17,7 +17,7 @@ _RULES = {
     "trip_mode": "emission part",
 }
 """Parameters that are neither a distance nor a cost by their unit, and what kind of rule they are."""
-_UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty")
+_UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty", "measuring")
 """Parameters that no answer of a build rests on."""
 _BY_MASS = (
     "allocation.mass",
