@@ -32,7 +32,7 @@ class Lognormal(NamedTuple):
 
     def errors(self, uniform: Floats) -> Floats:
         """Turn numbers between 0 and 1 into errors."""
-        return np.exp(self.sd * scipy.special.ndtri(uniform) - self.sd**2 / 2)
+        return np.asarray(np.exp(self.sd * scipy.special.ndtri(uniform) - self.sd**2 / 2))
 
 
 class Bounded(NamedTuple):

@@ -6,6 +6,7 @@ What each cell's figure rests on, its doubt from data/costs.csv and the build's 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -161,14 +162,14 @@ def _stated(row: Mapping[str, str]) -> Bounded:
     return Bounded(float(row["low"] or value), value, float(row["high"] or value))
 
 
-def _factor_rows(build: Build) -> dict[str, dict[str, object]]:
+def _factor_rows(build: Build) -> dict[str, dict[str, Any]]:
     """Read the factors that a build used, by id, once a build."""
     if "factor_rows" not in build.cache:
         c = STAR.tables["factor_set"].c
         rows = build.fetch(select(c.factor_id, c.log_sd, c.value, c.row_id).where(c.log_sd.is_not(None)))
         listed = rows.assign(row_id=rows["row_id"].fillna("")).to_dict("records")
         build.cache["factor_rows"] = {str(r["factor_id"]): r for r in listed}
-    found: dict[str, dict[str, object]] = build.cache["factor_rows"]
+    found: dict[str, dict[str, Any]] = build.cache["factor_rows"]
     return found
 
 
@@ -180,7 +181,8 @@ def _factor_doubts(build: Build) -> dict[str, float]:
             found.setdefault(row["vehicle"], parameter("factor_uncertainty", row["activity"]))
         used = pd.DataFrame(_factor_rows(build).values(), columns=["factor_id", "log_sd", "value", "row_id"])
         whole = used[~used["row_id"].str.contains(" + ", regex=False)]
-        found |= whole.groupby(whole["factor_id"].map(kind))["log_sd"].max().to_dict()
+        widest = whole.groupby(whole["factor_id"].map(kind))["log_sd"].max()
+        found |= {str(of): float(sd) for of, sd in widest.items()}
         build.cache["factor_sd"] = found
     of_kind: dict[str, float] = build.cache["factor_sd"]
     return of_kind
@@ -238,7 +240,7 @@ def _by_cell(
         sums = np.bincount(
             group * len(of) + number_of, known[name].fillna(0).to_numpy(float), len(keys) * max(len(of), 1)
         )
-        found.append(sums.reshape(len(keys), -1))
+        found.append(sums.reshape(len(keys), -1).astype(float))
     return found, of
 
 
