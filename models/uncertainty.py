@@ -1,64 +1,146 @@
 """How sure a total of emissions is: shared errors of factors and inputs, propagated by Monte Carlo.
 
-A total is made of cells. A cell's legs share their factor and the sources of their inputs (the usual trip distance, the
+A total is made of cells. A cell's legs share the sources that they rest on (a factor, the usual trip distance, the
 circuity of lanes), and with each of them its error: errors that many legs share do not average out, those of single
-legs do. Every source has one lognormal error of mean 1; a cell's error is the product of its sources'. The same draws
-serve every group, so totals of parts and wholes agree.
+legs do. An error multiplies; 1 is what was stated. A source with stated bounds is drawn within them, any other is
+lognormal. A cell may rest on a source in part only: a site's electricity is a part of its figure. The draws of a source
+are the same in every question, so totals of parts and wholes agree.
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
 
-from models.rates import two_sided_z
-
-DRAWS = 2000
+DRAWS, FEWEST = 2000, 500
+TOTAL, AT_ONCE = 4_000_000, 500_000
+"""Draws over all groups, and those held at a time: many groups are answered with fewer each, never below `FEWEST`."""
 SEED = 20_240_501
 
 Floats = NDArray[np.float64]
+Cell = Mapping[str, float]
+"""Sources of a cell, each with the part of the cell's emissions that is proportional to it (0-1)."""
 
 
-def bounds_sd(low: float, high: float) -> float:
-    """Sd of the logarithm of what lies between two stated bounds nine times in ten.
+class Lognormal(NamedTuple):
+    """An error of mean 1 without bounds, by the sd of its logarithm."""
 
-    >>> round(bounds_sd(1.0, 1.0), 3), round(bounds_sd(1.2, 1.4), 3)
-    (0.0, 0.047)
+    sd: float
+
+    def errors(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1 into errors."""
+        return np.asarray(np.exp(self.sd * scipy.special.ndtri(uniform) - self.sd**2 / 2))
+
+
+class Bounded(NamedTuple):
+    """A quantity that was stated as a value between two bounds: triangular, the value is its mode.
+
+    `divides` is of one that emissions are inversely proportional to.
+
+    >>> trip = Bounded(2.0, 7.0, 30.0)
+    >>> [round(float(7 * e), 1) for e in trip.errors(np.array([0.0, 0.05, 0.95, 1.0]))]
+    [2.0, 4.6, 24.3, 30.0]
     """
-    return float(np.log(high / low) / (2 * two_sided_z(0.9)))
+
+    low: float
+    value: float
+    high: float
+    divides: bool = False
+
+    def drawn(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1 into values between the bounds."""
+        low, mode, high = min(self.low, self.value), self.value, max(self.high, self.value)
+        if high == low:
+            return np.full(np.shape(uniform), mode)
+        below = low + np.sqrt(uniform * (high - low) * (mode - low))
+        above = high - np.sqrt((1 - uniform) * (high - low) * (high - mode))
+        return np.where(uniform * (high - low) < mode - low, below, above)
+
+    def errors(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1 into errors; a value of 0 is certain."""
+        if self.value == 0:
+            return np.ones(np.shape(uniform))
+        return self.value / self.drawn(uniform) if self.divides else self.drawn(uniform) / self.value
 
 
-def errors(sources: Sequence[Sequence[str]], sd: dict[str, float], draws: int = DRAWS, seed: int = SEED) -> Floats:
-    """Draw the error of each cell: (cells, draws), lognormal of mean 1.
+class Shares(NamedTuple):
+    """Shares of a whole, each stated between bounds, with the kg CO2e of a unit of each.
 
-    `sources` names the sources of each cell, `sd` their sd of the logarithm; a source without one is certain.
+    The first share is what the others leave; where that lies outside its bounds, it and they are drawn again.
     """
-    names = sorted({name for cell in sources for name in cell if sd.get(name, 0) > 0})
-    place = {name: i for i, name in enumerate(names)}
-    spread = np.array([sd[name] for name in names])
-    z = np.random.default_rng(seed).standard_normal((len(names), draws))
-    logs = spread[:, None] * z - spread[:, None] ** 2 / 2 if names else np.zeros((0, draws))
-    found = np.zeros((len(sources), draws))
-    for row, cell in enumerate(sources):
-        for name in set(cell):
-            if name in place:
-                found[row] += logs[place[name]]
-    return np.exp(found)
+
+    stated: tuple[Bounded, ...]
+    kg_co2e: tuple[float, ...]
+
+    def errors(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1, one row a draw and column a share but the first, into errors."""
+        others = np.stack([s.drawn(u) for s, u in zip(self.stated[1:], uniform.T, strict=True)], axis=1)
+        first = 1 - others.sum(axis=1)
+        holds = (first >= self.stated[0].low) & (first <= self.stated[0].high)
+        if holds.any():
+            drawn = np.flatnonzero(holds)[np.arange(len(first)) % int(holds.sum())]
+            first, others = first[drawn], others[drawn]
+        rates = np.array(self.kg_co2e)
+        stated = float(sum(s.value * rate for s, rate in zip(self.stated, rates, strict=True)))
+        return np.asarray((first * rates[0] + others @ rates[1:]) / stated)
 
 
-def intervals(kg: ArrayLike, drawn: Floats, level: float) -> tuple[Floats, Floats]:
-    """Interval of totals.
+Doubt = Lognormal | Bounded | Shares
 
-    `kg` is (groups, cells) in kg CO2e, `drawn` (cells, draws); gives low and high per group, in kg.
 
-    >>> low, high = intervals([[1.0, 1.0]], errors([("a",), ("a",)], {"a": 0.1}), 0.9)
+def _spread(rng: np.random.Generator, draws: int) -> Floats:
+    """Draw numbers between 0 and 1, one in each of as many equal steps: few draws fill the tails evenly."""
+    return (rng.permutation(draws) + rng.random(draws)) / draws
+
+
+def drawn_error(name: str, doubt: Doubt, draws: int = DRAWS, seed: int = SEED) -> Floats:
+    """Draw the error of one source; the same in every question of as many draws."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if isinstance(doubt, Shares):
+        return doubt.errors(np.stack([_spread(rng, draws) for _ in doubt.stated[1:]], axis=1))
+    return doubt.errors(_spread(rng, draws))
+
+
+def draws_for(groups: int) -> int:
+    """Give how many draws as many groups are answered with."""
+    return int(np.clip(TOTAL // max(groups, 1), FEWEST, DRAWS))
+
+
+def errors(cells: Sequence[Cell], doubts: Mapping[str, Doubt], draws: int = DRAWS, seed: int = SEED) -> Floats:
+    """Draw the error of each cell: (cells, draws). A source that `doubts` does not name is certain."""
+    found = np.ones((len(cells), draws))
+    for name in sorted({name for cell in cells for name in cell} & doubts.keys()):
+        off = drawn_error(name, doubts[name], draws, seed) - 1
+        for row, cell in enumerate(cells):
+            if name in cell:
+                found[row] *= 1 + cell[name] * off
+    return found
+
+
+def intervals(kg: ArrayLike, drawn: Floats, level: float, of: ArrayLike | None = None) -> tuple[Floats, Floats]:
+    """Interval of totals, or of their shares of other totals.
+
+    `kg` and `of` are (groups, cells) in kg CO2e, `drawn` (cells, draws); gives low and high per group.
+
+    >>> low, high = intervals([[1.0, 1.0]], errors([{"a": 1.0}, {"a": 1.0}], {"a": Lognormal(0.1)}), 0.9)
     >>> bool(1.6 < low[0] < 2 < high[0] < 2.5)
     True
     """
-    totals = np.asarray(kg, float) @ drawn
-    low, high = np.quantile(totals, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return low, high
+    top = np.asarray(kg, float)
+    bottom = None if of is None else np.asarray(of, float)
+    ends = np.empty((2, len(top)))
+    step = max(1, AT_ONCE // drawn.shape[1])
+    for start in range(0, len(top), step):
+        part = slice(start, start + step)
+        totals = top[part] @ drawn
+        if bottom is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                totals = totals / (bottom[part] @ drawn)
+        ends[:, part] = np.quantile(totals, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return ends[0], ends[1]
 
 
 class Swing(NamedTuple):
@@ -70,25 +152,44 @@ class Swing(NamedTuple):
     share: float
 
 
-def tornado(kg: ArrayLike, sources: Sequence[Sequence[str]], sd: dict[str, float], level: float = 0.9) -> list[Swing]:
-    """Say what would narrow a total's interval.
+def tornado(kg: ArrayLike, cells: Sequence[Cell], doubts: Mapping[str, Doubt], level: float = 0.9) -> list[Swing]:
+    """Say what makes a total's interval wide.
 
     One row a source, the widest first; `kg` is one number a cell, in kg CO2e. A source's swing is the total's interval
-    if all others were certain.
+    if all others were as stated.
 
-    >>> [s.source for s in tornado([1.0, 5.0], [("a",), ("b",)], {"a": 0.5, "b": 0.2})]
+    >>> doubts = {"a": Lognormal(0.5), "b": Lognormal(0.2)}
+    >>> [s.source for s in tornado([1.0, 5.0], [{"a": 1.0}, {"b": 1.0}], doubts)]
     ['b', 'a']
     """
     amounts = np.asarray(kg, float)
     total = float(amounts.sum())
     found = []
-    for name in sorted({name for cell in sources for name in cell if sd.get(name, 0) > 0}):
-        of = float(sum(a for a, cell in zip(amounts, sources, strict=True) if name in cell))
-        one = errors([(name,)], sd)[0]
-        low, high = np.quantile(one, [(1 - level) / 2, (1 + level) / 2])
-        found.append(
-            (name, total + of * (float(low) - 1), total + of * (float(high) - 1), (of * float(np.std(one))) ** 2)
-        )
+    for name in sorted({name for cell in cells for name in cell} & doubts.keys()):
+        moved = float(sum(a * cell.get(name, 0.0) for a, cell in zip(amounts, cells, strict=True)))
+        off = moved * (drawn_error(name, doubts[name]) - 1)
+        if np.ptp(off) > 0:
+            low, high = np.quantile(off, [(1 - level) / 2, (1 + level) / 2])
+            found.append((name, total + float(low), total + float(high), float(np.var(off))))
     variance = sum(f[3] for f in found) or 1.0
     swings: list[Any] = [Swing(n, low, high, v / variance) for n, low, high, v in found]
     return sorted(swings, key=lambda s: (-(s.high - s.low), s.source))
+
+
+def narrowed(
+    kg: ArrayLike, cells: Sequence[Cell], doubts: Mapping[str, Doubt], measured: Mapping[str, Doubt], level: float = 0.9
+) -> float:
+    """Give what measuring some sources takes off the width of a total's interval, in kg CO2e; never less than 0.
+
+    `measured` is what is left of the doubt about each source that is measured.
+
+    >>> cells, doubts = [{"a": 1.0}, {"b": 1.0}], {"a": Lognormal(0.5), "b": Lognormal(0.2)}
+    >>> narrowed([1.0, 0.0], cells, doubts, {"b": Lognormal(0.0)})
+    0.0
+    """
+
+    def width(of: Mapping[str, Doubt]) -> float:
+        low, high = intervals(np.atleast_2d(np.asarray(kg, float)), errors(cells, of), level)
+        return float(high[0] - low[0])
+
+    return max(0.0, width(doubts) - width({**doubts, **measured}))

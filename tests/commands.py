@@ -60,6 +60,7 @@ READERS = {
     "Sustainability": (
         ("How are a return's emissions computed?", "backhaul explain R100035-1"),
         ("What would other factors give?", "backhaul factors compare ademe"),
+        ("What would narrow the uncertainty?", "backhaul uncertainty"),
         ("Which lever would save most?", "backhaul levers"),
         ("Close a month", 'backhaul close 2025-12 --approver "A. Martin"'),
         ("Write the report", "backhaul report emissions-2025.xlsx --from 2025-01-01 --to 2025-12-31"),

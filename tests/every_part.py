@@ -75,6 +75,7 @@ VERBS = (
     "factors missing",
     "explain R0",
     "levers",
+    "uncertainty",
     "close 2025-04 --approver A",
     "closed",
     "company",

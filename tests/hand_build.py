@@ -362,7 +362,7 @@ LEGS = [
     _leg(3, "c", "trunk", "truck", 2.0, "measured", method="energy", primary_share=1.0),
     _leg(4, "d", "first_mile", "van", 0.4, "assumed"),
 ]
-LOT_CARBON = [("a", 0.3, 0.25), ("b", 0.3, 0.25), ("c", 2.0, 2.0), ("d", 0.4, 0.0)]
+LOT_CARBON = [("a", 0.5, 0.3, 0.25), ("b", 0.5, 0.3, 0.25), ("c", 1.0, 2.0, 2.0), ("d", 1.0, 0.4, 0.0)]
 COSTS = [
     ("a", "return_freight", 4, "measured"),
     ("a", "handling", 2, "assumed"),
@@ -571,12 +571,13 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "estimate_return_carbon": [
         {
             "return_lot_key": ord(n),
+            "share": share,
             "kg_co2e": kg,
             "kg_co2e_measured": m,
             "kg_co2e_primary": 2.0 if n == "c" else 0.0,
             "is_whole": True,
         }
-        for n, kg, m in LOT_CARBON
+        for n, share, kg, m in LOT_CARBON
     ],
     "estimate_avoided_carbon": [
         {

@@ -42,6 +42,7 @@ VERBS = (
     "doctor",
     "explain",
     "levers",
+    "uncertainty",
     "close",
     "closed",
     "company",

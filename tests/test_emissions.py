@@ -21,16 +21,17 @@ from models import levers as lever_models
 from models import uncertainty
 from models.distance import geodesic_km
 from models.split import split
+from models.uncertainty import Bounded, Lognormal
 from pipelines import analyses, metrics
 from pipelines.analyses.emissions import CAUSES
 from pipelines.errors import UnknownDimension
 from pipelines.estimate import goods
 from pipelines.estimate.lanes import lanes
 from pipelines.estimate.leg_cost import legs
-from pipelines.factors import parameter
+from pipelines.factors import parameter, parameters
 from pipelines.load.shape.versions import create_tables
 from pipelines.metrics import Question
-from pipelines.metrics.finish.doubt import sources
+from pipelines.metrics.finish.doubt import inputs, rests_on, spreads
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.sql import key_sql
@@ -44,44 +45,117 @@ def rebuilt(folder: Path, **tables: list[dict[str, Any]]) -> Iterator[Build]:
         yield build
 
 
+CELLS = [{"factor:a": 1.0, "parameter:x": 1.0}, {"factor:a": 1.0}, {"factor:b": 1.0, "parameter:x": 1.0}]
+
+
 def test_the_interval_covers_as_often_as_it_says() -> None:
     """Totals drawn from the same errors fall into the 90% interval nine times in ten."""
-    cells = [("factor:a", "parameter:x"), ("factor:a",), ("factor:b", "parameter:x")]
-    sd, kg = {"factor:a": 0.2, "factor:b": 0.4, "parameter:x": 0.6}, np.array([[3.0, 5.0, 2.0]])
-    low, high = uncertainty.intervals(kg, uncertainty.errors(cells, sd), 0.9)
-    truth = (kg @ uncertainty.errors(cells, sd, draws=4000, seed=5))[0]
+    doubts = {"factor:a": Lognormal(0.2), "factor:b": Lognormal(0.4), "parameter:x": Bounded(2.0, 7.0, 30.0)}
+    kg = np.array([[3.0, 5.0, 2.0]])
+    low, high = uncertainty.intervals(kg, uncertainty.errors(CELLS, doubts), 0.9)
+    truth = (kg @ uncertainty.errors(CELLS, doubts, draws=4000, seed=5))[0]
     assert np.mean((truth > low[0]) & (truth < high[0])) == pytest.approx(0.9, abs=0.015)
-    assert truth.mean() == pytest.approx(10, rel=0.03)
 
 
 def test_shared_errors_do_not_average_out() -> None:
     """A hundred legs of one factor are as unsure as one leg; of a hundred factors far surer."""
-    same = uncertainty.intervals(np.ones((1, 100)), uncertainty.errors([("f",)] * 100, {"f": 0.3}), 0.9)
-    own = [(f"f{i}",) for i in range(100)]
-    other = uncertainty.intervals(np.ones((1, 100)), uncertainty.errors(own, {n[0]: 0.3 for n in own}), 0.9)
+    same = uncertainty.intervals(np.ones((1, 100)), uncertainty.errors([{"f": 1.0}] * 100, {"f": Lognormal(0.3)}), 0.9)
+    own = [{f"f{i}": 1.0} for i in range(100)]
+    drawn = uncertainty.errors(own, {f"f{i}": Lognormal(0.3) for i in range(100)})
+    other = uncertainty.intervals(np.ones((1, 100)), drawn, 0.9)
     width = [float(high[0] - low[0]) for low, high in (same, other)]
     assert width[1] < width[0] / 5
 
 
-def test_what_a_leg_rests_on() -> None:
-    assert sources("desnz2025.van_diesel.tonne_km", "first_mile", "measured", "measured", "measured") == (
-        "factor:van_diesel",
-    )
-    assert (
-        sources("desnz2025.car_average.vehicle_km", "customer_trip", "assumed", None, "assumed")[-1]
-        == "parameter:trip_distance"
-    )
-    assert "parameter:circuity" in sources("x", "trunk", "imputed", "assumed", "assumed")
+@pytest.mark.parametrize(
+    "name", [".".join(key).rstrip(".") for key, row in parameters().items() if row["low"] and row["high"]]
+)
+def test_stated_bounds_are_honoured(name: str) -> None:
+    """A trip stated as 2 to 30 km is drawn within 2 to 30, and reaches for both ends."""
+    row = parameters()[tuple(name.partition(".")[::2])]  # type: ignore[index]
+    low, value, high = (float(row[n]) for n in ("low", "value", "high"))
+    drawn = Bounded(low, value, high).drawn(np.linspace(0, 1, 1001))
+    assert low == drawn.min() <= value <= drawn.max() == high
+    assert (np.diff(drawn) >= 0).all()
 
 
-def test_the_total_lies_in_its_interval_and_its_doubt_adds_up(sample_build: Build) -> None:
-    found = metrics.answer(sample_build, "kg_co2e", by=("country",))
-    assert ((found["low"] < found["value"]) & (found["value"] < found["high"])).all()
+def test_shares_of_modes_keep_their_bounds_and_add_up() -> None:
+    stated = tuple(Bounded(*ends) for ends in ((0.6, 0.83, 0.95), (0.05, 0.14, 0.2), (0.0, 0.03, 0.3)))
+    uniform = np.random.default_rng(1).random((5000, 2))
+    car, bus, foot = (
+        uncertainty.Shares(stated, tuple(np.eye(3)[i])).errors(uniform) * stated[i].value for i in range(3)
+    )
+    assert np.allclose(car + bus + foot, 1)
+    for share, ends in zip((car, bus, foot), stated, strict=True):
+        assert ends.low <= share.min() < share.max() <= ends.high
+
+
+def test_fewer_draws_a_group_when_there_are_many_and_the_same_interval() -> None:
+    assert uncertainty.draws_for(1) == uncertainty.DRAWS
+    assert uncertainty.draws_for(10**6) == uncertainty.FEWEST
+    doubts = {"factor:a": Lognormal(0.2), "factor:b": Lognormal(0.4), "parameter:x": Bounded(2.0, 7.0, 30.0)}
+    ends = [
+        np.array(uncertainty.intervals([[3.0, 5.0, 2.0]], uncertainty.errors(CELLS, doubts, draws=n), 0.9)).ravel()
+        for n in (uncertainty.FEWEST, 100 * uncertainty.DRAWS)
+    ]
+    assert ends[0] == pytest.approx(ends[1], rel=0.06)
+
+
+def test_what_a_leg_rests_on(sample_build: Build) -> None:
+    assert inputs("desnz2025.van_diesel.tonne_km", "first_mile", "measured", "measured", None) == ()
+    assert inputs("desnz2025.car_average.vehicle_km", "customer_trip", "assumed", None, "assumed") == (
+        "parameter:trip_distance",
+        "parameter:trip_share",
+    )
+    assert inputs("x.truck", "trunk", "great_circle", "assumed", None) == (
+        "parameter:circuity",
+        "parameter:parcel_mass",
+    )
+    assert inputs("x.truck", "trunk", "shortest_feasible", None, None) == ("parameter:road_adjustment",)
+    assert inputs("x.air_long", "trunk", "great_circle", None, None) == ()  # a flight's factor holds its detours
+    assert inputs("x.packaging_film", "packaging", None, "assumed", None) == (
+        "parameter:packaging_mass.packaging_film",
+    )
+    crate = dict(rests_on(sample_build, "desnz2025.packaging_crate", "packaging", None, "measured", None))
+    assert crate == {"factor:packaging_crate": 1, "parameter:packaging_uses": 1}
+    hub = dict(rests_on(sample_build, "ademe2023.hub_sorting.DE.owid2023", "hub", None, None, None))
+    power = hub["parameter:hub_electricity.hub_sorting"]
+    assert 0 < power == hub["factor:grid.DE"] < 1
+    assert hub["factor:hub_sorting"] == pytest.approx(1 - power)
+    trip = dict(rests_on(sample_build, "trip_mix.all.desnz2025", "customer_trip", "measured", None, "assumed"))
+    assert trip["factor:car_average"] + trip["factor:bus_local"] == pytest.approx(1)
+    assert trip["parameter:trip_mode"] == trip["parameter:trip_share"] == 1
+    uses = spreads(sample_build, crate)["parameter:packaging_uses"]
+    assert uncertainty.drawn_error("uses", uses).max() <= 50 / 20  # a crate lasts 20 trips at least
+
+
+CUTS = ("country", "category", "product", "carrier", "parcel", "month", "return_reason")
+
+
+def test_every_cut_has_an_interval_and_the_total_lies_in_it(sample_build: Build) -> None:
+    for key in (m.key for m in metrics.catalogue() if m.family == "carbon"):
+        known = {*metrics.dimensions(key), "parcel" if "parcel_id" in metrics.dimensions(key) else ""}
+        known |= {"product" if "product_id" in known else ""}
+        for by in [(), *((cut,) for cut in CUTS if cut in known)]:
+            found = metrics.answer(sample_build, key, by=by).dropna(subset="value")
+            assert len(found), (key, by)
+            assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all(), (key, by)
+            unsure = found[(found["value"] > 0) & (found["unit"] != "share")]
+            assert (unsure["low"] < unsure["high"]).all(), (key, by)
+
+
+def test_the_doubt_of_a_total_adds_up(sample_build: Build) -> None:
     swings = analyses.tornado(sample_build)
     assert swings["share"].sum() == pytest.approx(1)
     assert (swings["high"] - swings["low"]).is_monotonic_decreasing
-    by_product = metrics.answer(sample_build, "kg_co2e", by=("category",))
-    assert by_product["low"].isna().all()  # what a lot's share rests on is not known leg by leg
+    found = metrics.answer(sample_build, "kg_co2e").iloc[0]
+    width = found["high"] - found["low"]
+    assert swings["narrower_kg"].between(0, width).all()
+    assert swings["cost"].gt(0).all()
+    assert swings["kg_per_cost"].tolist() == pytest.approx((swings["narrower_kg"] / swings["cost"]).tolist())
+    survey = swings[swings["measuring"] == "trip_survey"]
+    assert set(survey["source"]) >= {"parameter:trip_distance", "factor:car_average"}
+    assert survey["narrower_kg"].nunique() == 1  # one survey tells them all
 
 
 def test_a_comparison_does_not_rest_on_doubt_both_spans_share(sample_build: Build) -> None:

@@ -276,7 +276,7 @@ def test_a_factor_is_valid_from_its_own_year() -> None:
 def test_the_default_ledger_takes_no_figure_that_nobody_verified() -> None:
     used = Ledger().table(range(2022, 2028))
     assert {row["quality"] for row in used} <= {"verified", "derived", "assumed"}
-    assert {row["factor_set"] for row in used} <= {"desnz", "ademe", "grid", "backhaul"}
+    assert {row["factor_set"] for row in used} <= {"desnz", "ademe", "grid", "backhaul", "ipcc_ar6"}
 
 
 def test_the_car_of_ademe_is_a_vehicle_not_a_passenger() -> None:

@@ -29,6 +29,7 @@ VERBS = (
     "accrual",
     "at-risk",
     "levers",
+    "uncertainty",
     "forecast",
     "forecast --tested",
     "claims",

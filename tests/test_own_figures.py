@@ -102,10 +102,10 @@ def test_a_leg_s_own_word_comes_before_its_movement_s(tmp_path: Path) -> None:
 
 
 def test_electricity_is_that_of_the_country(tmp_path: Path) -> None:
-    """10 kWh in France (52 g) and in Poland."""
+    """10 kWh in France (41.44 g) and in Poland."""
     legs = [leg(p, mode="van", fuel="electricity", activity_amount=10, activity_unit="kWh") for p in DROPS]
     found = told(shop(tmp_path, legs))
-    assert found["B1"]["kg_co2e"] == pytest.approx(0.52)
+    assert found["B1"]["kg_co2e"] == pytest.approx(0.4144)
     assert float(str(found["B2"]["kg_co2e"])) > 5
 
 
@@ -183,7 +183,7 @@ def test_electricity_by_contract_stands_beside_the_grid(tmp_path: Path) -> None:
     import_parameters(settings, tmp_path / "own.csv")
     load(settings, rebuild=True)
     found = told(settings)
-    assert (found["B1"]["kg_co2e"], found["B1"]["kg_co2e_market"]) == (pytest.approx(0.52), pytest.approx(0.1))
+    assert (found["B1"]["kg_co2e"], found["B1"]["kg_co2e_market"]) == (pytest.approx(0.4144), pytest.approx(0.1))
     assert str(found["B2"]["kg_co2e_market"]) == "nan"
 
 

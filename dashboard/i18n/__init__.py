@@ -213,7 +213,9 @@ class Words:
         """Name what a figure rests on: a factor, a parameter that was assumed, what was imputed."""
         kind, _, what = source.partition(":")
         known = catalogue(self.language)
-        named = known.get(f"value.doubt.{what}", what.replace("_", " ").replace(".", " "))
+        begins, _, country = what.partition(".")
+        of_country = f"{known.get(f'value.doubt.{begins}', begins)}, {country}"
+        named = known.get(f"value.doubt.{what}", of_country if country else what).replace("_", " ")
         return self.pair(known[f"doubt.{kind}"], named)
 
     def fact(self, code: str) -> str:

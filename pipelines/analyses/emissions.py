@@ -4,7 +4,8 @@ Columns: lanes, parcels, one return explained, what the total rests on, what a c
 set gives. Sums in them agree with the metrics of the same filters. No number is defined here that a metric defines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -15,14 +16,16 @@ from sqlalchemy import Select, and_, case, extract, func, literal_column, or_, s
 from models import split, uncertainty
 from pipelines.errors import UnknownDimension
 from pipelines.factors import Ledger, Row, number, parameter
-from pipelines.metrics.bind import bind
+from pipelines.metrics.bind import bind, euro_rate
+from pipelines.metrics.catalogue.carbon import KG_CELLS
 from pipelines.metrics.cautions import doubt, doubted, of_either
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
-from pipelines.metrics.finish.doubt import cells, spreads
+from pipelines.metrics.finish.doubt import CELL, cells, measuring, rests_on, spreads
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression
+from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
 
 t = STAR.tables
@@ -173,6 +176,7 @@ def _traced() -> Select[Any]:
         start.c.name.label("from_name"),
         end.c.name.label("to_name"),
         *(leg_carbon.c[n] for n in _CARBON),
+        *(LEGS.details[n](Time(legs.c.source)).label(n) for n in CELL),
         leg_cost.c.amount.label("cost_amount"),
         leg_cost.c.status.label("cost_status"),
         leg_cost.c.method.label("cost_method"),
@@ -188,30 +192,11 @@ def _traced() -> Select[Any]:
 
 def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Finish one traced leg: the formula with its numbers, its parts of several factors, and its interval (90%)."""
-    leg: dict[str, Any] = {str(k): None if pd.isna(v) else v for k, v in row.items()}
-    leg = {k: int(v) if k.endswith("year") and v is not None else v for k, v in leg.items()}
-    low = high = None
-    if leg["kg_co2e"] is not None:
-        _, of = cells(
-            pd.DataFrame(
-                [
-                    {
-                        "u_factor": leg["factor_id"],
-                        "u_role": leg["role"],
-                        "u_distance": leg["distance_status"],
-                        "u_mass": leg["mass_status"],
-                        "u_status": leg["status"],
-                    }
-                ]
-            )
-        )
-        drawn = uncertainty.errors(
-            [(*of[0], "measured:leg")],
-            {**spreads(build, set(of[0])), "measured:leg": parameter("activity_uncertainty", "measured")},
-        )
-        low, high = (float(x[0]) for x in uncertainty.intervals([[leg["kg_co2e"]]], drawn, 0.9))
-    parts = _leg_parts(build, int(leg.pop("leg_key"))) if " + " in str(leg["factor_id"]) else []
-    return {**leg, "low": low, "high": high, "formula": formula(leg), "parts": parts}
+    leg = _plain(row)
+    low, high = _interval(build, [leg])
+    parts = _leg_parts(build, int(leg["leg_key"])) if " + " in str(leg["factor_id"]) else []
+    shown = {name: value for name, value in leg.items() if name not in (*CELL, "leg_key")}
+    return {**shown, "low": low, "high": high, "formula": formula(leg), "parts": parts}
 
 
 def _leg_parts(build: Build, leg_key: int) -> list[dict[str, Any]]:
@@ -243,6 +228,25 @@ def _leg_parts(build: Build, leg_key: int) -> list[dict[str, Any]]:
     ]
 
 
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    plain = {str(k): None if pd.isna(v) else v for k, v in row.items()}
+    return {k: int(v) if k.endswith("year") and v is not None else v for k, v in plain.items()}
+
+
+def _interval(build: Build, traced: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
+    """Give the interval (90%) of the sum of traced legs, each with what is its own doubt; None without an answer."""
+    known = [leg for leg in traced if leg["kg_co2e"] is not None]
+    if not known:
+        return None, None
+    of = [
+        {**dict(rests_on(build, *(leg[name] for name in CELL))), f"measured:{leg['element_id']}": 1.0} for leg in known
+    ]
+    kg = [[leg["kg_co2e"] for leg in known]]
+    drawn = uncertainty.errors(of, spreads(build, {s for cell in of for s in cell}))
+    low, high = (float(end[0]) for end in uncertainty.intervals(kg, drawn, 0.9))
+    return min(low, sum(kg[0])), max(high, sum(kg[0]))
+
+
 def trace(build: Build, leg_id: str) -> dict[str, Any]:
     """Trace one leg (its element_id).
 
@@ -261,8 +265,9 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
     """Explain what one return emitted.
 
     Every leg of its parcels with its formula, the parcels' totals by activity, and the return's share. Gives return_id,
-    kg_co2e (None when a leg has no answer), parcels (parcel_id, legs, by_activity, kg_co2e) and lots (return_line_id,
-    product_id, units, disposition, kg_co2e). Raises UnknownDimension for a return that is not in the build.
+    kg_co2e (None when a leg has no answer), parcels (parcel_id, legs, by_activity, kg_co2e with low and high) and lots
+    (return_line_id, product_id, units, disposition, kg_co2e). Raises UnknownDimension for a return that is not in the
+    build.
     """
     names = ("return_id", "return_line_id", "lot_no", "parcel_id", "product_id", "units", "weight_kg", "disposition")
     query = (
@@ -285,16 +290,20 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
     )
     chains = []
     for parcel_id in wanted:
-        chain = [_leg(build, row) for row in found[found["parcel_id"] == parcel_id].to_dict("records")]
+        rows = found[found["parcel_id"] == parcel_id].to_dict("records")
+        chain = [_leg(build, row) for row in rows]
         by_activity: dict[str, float] = {}
         for leg in chain:
             by_activity[leg["activity"]] = by_activity.get(leg["activity"], 0.0) + (leg["kg_co2e"] or 0.0)
+        low, high = _interval(build, [_plain(row) for row in rows])
         chains.append(
             {
                 "parcel_id": parcel_id,
                 "legs": chain,
                 "by_activity": by_activity,
                 "kg_co2e": sum(by_activity.values()),
+                "low": low,
+                "high": high,
                 "missing": [leg["element_id"] for leg in chain if leg["kg_co2e"] is None],
             }
         )
@@ -355,21 +364,33 @@ def tornado(
     build: Build,
     question: Question = ANYTHING,
 ) -> pd.DataFrame:
-    """Say what would narrow the total's interval.
+    """Say what makes the total's interval wide, and what measuring would take off it.
 
-    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance, caution, reason; widest
-    first. A source is a factor, a parameter assumed in place of a measurement, or what was imputed.
+    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; measuring (what would tell
+    it), cost of that measuring (reporting currency), narrower_kg: width it takes off the interval with all that it
+    tells, kg_per_cost; caution, reason; widest first. A source is a factor, a parameter assumed in place of a
+    measurement, or what was imputed. What is measured keeps the doubt of measurements.
     """
     bound = bind(build, "kg_co2e", question)
-    frame = build.fetch(statement(bound))
+    by_cell = replace(bound, metric=replace(bound.metric, measures=(KG_CELLS,), details=CELL))
+    frame = build.fetch(statement(by_cell))
     frame = frame[frame["u_role"].notna() & frame["kg"].notna()]
-    names = ["source", "low", "high", "share"]
+    names = ["source", "low", "high", "share", "measuring", "cost", "narrower_kg", "kg_per_cost"]
     if frame.empty:
         return pd.DataFrame(columns=names)
-    number_of, of = cells(frame)
+    number_of, of = cells(build, frame)
     kg = np.bincount(number_of, frame["kg"].to_numpy(float), len(of))
-    sd = spreads(build, {s for cell in of for s in cell})
-    swings = pd.DataFrame(uncertainty.tornado(kg, of, sd, question.level), columns=names)
+    doubts = spreads(build, {s for cell in of for s in cell})
+    swings = pd.DataFrame(uncertainty.tornado(kg, of, doubts, question.level), columns=names[:4])
+    swings["measuring"] = [measuring(s) for s in swings["source"]]
+    left = {s: uncertainty.Lognormal(parameter("activity_uncertainty", "measured")) for s in doubts}
+    taken = {
+        way: uncertainty.narrowed(kg, of, doubts, {s: left[s] for s in told}, question.level)
+        for way, told in swings.groupby("measuring")["source"]
+    }
+    swings["cost"] = [euro_rate(build) * parameter("measuring", way) for way in swings["measuring"]]
+    swings["narrower_kg"] = swings["measuring"].map(taken)
+    swings["kg_per_cost"] = swings["narrower_kg"] / swings["cost"]
     return doubted(swings, doubt(build, question, "kg_co2e"))
 
 

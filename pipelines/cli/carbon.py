@@ -1,9 +1,10 @@
 """Verbs about emissions, factors and reports."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -238,7 +239,7 @@ def explain(
         print_rows([{k: v for k, v in leg.items() if k != "parts"} for leg in legs], output)
         return
     for parcel in found["parcels"]:
-        print(f"Parcel {parcel['parcel_id']}: {parcel['kg_co2e']:.6g} kg CO2e")
+        print(f"Parcel {parcel['parcel_id']}: {parcel['kg_co2e']:.6g} kg CO2e" + _between(parcel))
         for leg in parcel["legs"]:
             way = " to ".join(str(leg[n]) for n in ("from_name", "to_name") if leg[n])
             print(f"\n  {leg['element_no']}. {leg['role'].replace('_', ' ')}" + (f", {way}" if way else ""))
@@ -272,6 +273,10 @@ def explain(
         )
 
 
+def _between(part: Mapping[str, Any]) -> str:
+    return "" if part["low"] is None else f" (90%: {part['low']:.4g} to {part['high']:.4g})"
+
+
 @app.command(epilog=example("backhaul levers --from 2025-01-01 --where country=FR"))
 def levers(
     where: Where = None,
@@ -292,6 +297,30 @@ def levers(
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in records_of(found)]
     title = "Levers on the actual returns; negative days are later; assumptions are rows of data/costs.csv"
     print_rows(rows, output, title, why)
+
+
+@app.command(epilog=example("backhaul uncertainty --from 2025-01-01 --where country=FR"))
+def uncertainty(
+    where: Where = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List what makes the interval of emissions wide, and what each measurement would take off it, for which cost."""
+    from pipelines import analyses, metrics
+
+    with opened(warehouse) as build:
+        question = question_of(since, until).but(where=filters_of(build, "kg_co2e", where))
+        found = analyses.tornado(build, question)
+        total = metrics.answer(build, "kg_co2e", question).iloc[0]
+        currency = build.info.get("reporting_currency", "EUR")
+        why = why_lacking(build, "kg_co2e")
+    title = (
+        f"{total['value']:,.1f} kg CO2e ({total['low']:,.1f} to {total['high']:,.1f}). Low and high: if only this were"
+        f" uncertain. Cost ({currency}) and kg off the interval: of the measurement, with all that it tells"
+    )
+    print_rows(records_of(found), output, title if len(found) else "Uncertainty", why)
 
 
 @app.command(epilog=example('backhaul close 2026-01 --approver "A. Martin"'))

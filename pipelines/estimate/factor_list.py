@@ -19,7 +19,7 @@ _RULES = {
     "trip_mode": "emission part",
 }
 """Parameters that are neither a distance nor a cost by their unit, and what kind of rule they are."""
-_UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty")
+_UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty", "measuring")
 """Parameters that no answer of a build rests on."""
 OPTIONS = (("rail_freight", "kgCO2e/t.km"), *((kind, "kgCO2e/t") for kind in sorted(set(TREATMENTS.values()))))
 """Factors that levers and dispositions compare with."""

@@ -1,6 +1,6 @@
 """Carbon and cost of each returned lot, filled from its basis and its components of cost."""
 
-from sqlalchemy import select, union_all
+from sqlalchemy import literal, select, union_all
 from sqlalchemy.sql.expression import TableClause
 
 from models import carbon
@@ -10,6 +10,7 @@ from pipelines.estimate.lot_basis import lot_basis, style_price
 from pipelines.estimate.sql import Connection, euro_rates, fill, keep, wanted
 from pipelines.factors import ledger
 from pipelines.settings import Settings
+from pipelines.warehouse.engine import double
 
 
 def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
@@ -30,6 +31,7 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
         "estimate_return_carbon",
         select(
             basis.c.return_lot_key,
+            carbon.allocate(double(literal(1.0)), basis.c.weight, basis.c.total_weight).label("share"),
             carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
             carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
             carbon.allocate(basis.c.kg_co2e_primary, basis.c.weight, basis.c.total_weight).label("kg_co2e_primary"),

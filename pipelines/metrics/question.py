@@ -17,6 +17,7 @@ ALIASES = {
     "product": "product_id",
     "style": "style_id",
     "promise": "promise_id",
+    "parcel": "parcel_id",
     "place": "place_id",
     "site": "place_id",
     "reason": "return_reason",
@@ -24,7 +25,7 @@ ALIASES = {
     "several_sizes": "has_several_sizes",
 }
 
-FINE = ("product_id", "style_id", "size")  # so many groups that counting by them and days first saves little
+FINE = ("product_id", "style_id", "size", "parcel_id")  # so many groups that counting by days first saves little
 TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
 
 

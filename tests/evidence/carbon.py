@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models import carbon, uncertainty
+from models import carbon
 from pipelines import analyses, metrics
 from pipelines.factors import choose, factors
 from pipelines.load import load
@@ -26,7 +26,7 @@ from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.bench_carbon import measure
-from tests.evidence import Claim
+from tests.evidence import Claim, _carbon_doubt
 
 DAYS = date(2025, 2, 1), date(2026, 1, 31)
 YEAR = Question(since=DAYS[0], until=DAYS[1])
@@ -38,6 +38,7 @@ def claims() -> Iterator[Claim]:
     """Claim the examples, the laws, the demo shop's bands and story, the workbook, closed months and the speed."""
     yield from _examples()
     yield from _laws()
+    yield from _carbon_doubt.claims()
     with tempfile.TemporaryDirectory() as place:
         settings = Settings(warehouse=Path(place) / "warehouse")
         write_sample(Path(place) / "files", 200_000, 20_260_131, until=date(2026, 1, 31))
@@ -149,22 +150,6 @@ def _laws() -> Iterator[Claim]:
             f"largest error {error.max():.1e}",
             bool(error.max() < 1e-9),
         )
-    cells = [("factor:a", "parameter:x"), ("factor:a",), ("factor:b", "parameter:x"), ("factor:c",)]
-    sd, mass = (
-        {"factor:a": 0.15, "factor:b": 0.4, "factor:c": 0.3, "parameter:x": 0.8},
-        np.array([[3.0, 5.0, 2.0, 1.0]]),
-    )
-    inside = []
-    low, high = uncertainty.intervals(mass, uncertainty.errors(cells, sd), 0.9)
-    for seed in range(200):
-        truth = (mass @ uncertainty.errors(cells, sd, draws=500, seed=1000 + seed))[0]
-        inside.append(np.mean((truth > low[0]) & (truth < high[0])))
-    yield Claim(
-        "The 90% interval of a total with shared errors holds the truth (200 x 500 draws)",
-        "88 to 92%",
-        f"{np.mean(inside):.1%}",
-        bool(0.88 < np.mean(inside) < 0.92),
-    )
 
 
 def _shop(settings: Settings) -> Iterator[Claim]:

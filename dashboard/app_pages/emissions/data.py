@@ -55,7 +55,10 @@ def parameter(name: str) -> float:
 
 @remembered()
 def tornado(asked: PageQuestion) -> pd.DataFrame:
-    """List what the total's interval rests on, widest first: source, low, high (kg CO2e), share of the variance."""
+    """List what makes the total's interval wide, widest first, and what measuring it costs and takes off.
+
+    Columns as `analyses.tornado` gives them.
+    """
     found = analyses.tornado(opened(asked.source), question_of(asked, "kg_co2e"))
     return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
 

@@ -47,6 +47,17 @@ elif shown == "sure":
         blocks.greyed(view, "kg_co2e")
     else:
         blocks.chart(figures.swings(swings, words), title, "tornado", queries.DrillDown("kg_co2e", seen=swings))
+        measurements = parts.measured(words, swings)
+        title = parts.narrowing(words, measurements, view.currency)
+        blocks.section(title, words, "kg_co2e", words("emissions.narrowing_note"))
+        blocks.table(
+            words,
+            measurements,
+            title,
+            parts.measured_columns(words, view.currency),
+            rows=8,
+            behind=queries.DrillDown("kg_co2e", seen=swings),
+        )
         spread = data.parcels(asked)
         title = parts.parcels(words, spread)
         blocks.section(title, words, "kg_co2e_per_parcel", words("emissions.parcels_note"))

@@ -210,6 +210,37 @@ def doubt(words: Words, swings: pd.DataFrame) -> str:
     return told(words, "finding.doubt", first, source=source, share=share)
 
 
+def measured(words: Words, swings: pd.DataFrame) -> pd.DataFrame:
+    """List the measurements that would tell the sources of doubt, by the kg CO2e that they take off for their cost."""
+    rows = []
+    for way, told_by in swings.groupby("measuring", sort=False):
+        sources = words.semicolon.join(words.doubt(s) for s in told_by["source"])
+        rows.append({**told_by.iloc[0], "name": words.value("measuring", way), "tells": sources})
+    return pd.DataFrame(rows).sort_values("kg_per_cost", ascending=False, ignore_index=True)
+
+
+def narrowing(words: Words, measurements: pd.DataFrame, currency: str) -> str:
+    """Name the measurement that takes most off the interval for its cost."""
+    first = measurements.iloc[0]
+    cost = words.money(first["cost"], currency)
+    return told(
+        words, "finding.narrowing", first, measuring=first["name"], kg=mass(words, first["narrower_kg"]), cost=cost
+    )
+
+
+def measured_columns(words: Words, currency: str) -> Columns:
+    """Show measurements with what they cost and what they take off the interval."""
+    return of(
+        words,
+        "emissions",
+        name=("measuring", text),
+        tells=("tells", text),
+        cost=("measuring_cost", lambda label: number(f"{label} ({words.unit(currency)})")),
+        narrower_kg=("narrower", lambda label: number(label, 1)),
+        kg_per_cost=("per_cost", lambda label: number(f"{label} ({words.unit(currency)})", 3)),
+    )
+
+
 def parcels(words: Words, spread: pd.DataFrame) -> str:
     """Say how many parcels emit an implausible amount."""
     flagged, all_of_them = (words.number(spread[n].sum()) for n in ("flagged", "parcels"))

@@ -9,6 +9,7 @@ from pipelines.metrics.facts import (
     LEGS,
     LOT_AVOIDED,
     LOT_CARBON,
+    LOT_LEGS,
     LOTS,
     RECOVERIES,
     leg_carbon,
@@ -43,6 +44,11 @@ REPORTED = measure(
     Sum(LEGS, lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")),
     Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e_measured),
 )
+
+
+def _by_cell(name: str, amount: Sql, when: Sql | None = None, base: FactTable = LEGS) -> Measure:
+    """Sum a figure of legs, of a return's where legs do not know a dimension; each sum tells cells of doubt apart."""
+    return measure(name, Sum(base, amount, when), Sum(LOT_LEGS, lambda now: lot_carbon.c.share * amount(now), when))
 
 
 def _coverage(base: FactTable) -> tuple[Measure, Measure]:
@@ -84,6 +90,14 @@ def _on_the_way(_: Time) -> Expression:
     return leg_carbon.c.activity.in_([literal_column(f"'{a}'") for a in ("transport", "hub", "packaging")])
 
 
+KG_CELLS = _by_cell("kg", lambda _: leg_carbon.c.kg_co2e)
+KG_CELLS_OF_RETURNS = _by_cell("kg", lambda _: leg_carbon.c.kg_co2e, base=_BY_RETURN)
+PRIMARY_CELLS = _by_cell(
+    "primary", lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")
+)
+TONNE_KM_CELLS = _by_cell(
+    "kg", lambda _: func.coalesce(leg_carbon.c.kg_co2e_tonne_km, leg_carbon.c.kg_co2e), _on_the_way
+)
 PARCELS = measure("parcels", Sum(LEGS, lambda _: legs.c.parcel_key, distinct=True))
 AVOIDED = tuple(
     measure(name, Sum(LOT_AVOIDED, lambda _, c=column: lot_avoided.c[c]))  # type: ignore[misc]
@@ -163,7 +177,7 @@ METRICS = (
         "down",
         ("return", "leg"),
         (KG, *COVERAGE),
-        shares.covered(doubted(shares.total)),
+        shares.covered(doubted(shares.total, KG_CELLS)),
         family="carbon",
         details=CELL,
         is_systematic=True,
@@ -183,7 +197,7 @@ METRICS = (
         "down",
         ("order", "return", "leg"),
         (KG, measure("sold", sold()), *COVERAGE),
-        shares.covered(doubted(shares.ratio_of("kg", "sold", per=100.0, nothing=why("nothing_sold")))),
+        shares.covered(doubted(shares.ratio_of("kg", "sold", per=100.0, nothing=why("nothing_sold")), KG_CELLS)),
         family="carbon",
         details=CELL,
         is_systematic=True,
@@ -203,7 +217,7 @@ METRICS = (
         "down",
         ("return", "leg"),
         (KG_OF_RETURNS, measure("confirmed", returned(basis="return")), *COVERAGE_OF_RETURNS),
-        shares.covered(doubted(shares.ratio_of("kg", "confirmed", nothing=why("nothing_back")))),
+        shares.covered(doubted(shares.ratio_of("kg", "confirmed", nothing=why("nothing_back")), KG_CELLS_OF_RETURNS)),
         family="carbon",
         details=CELL,
         is_systematic=True,
@@ -223,8 +237,13 @@ METRICS = (
         "up",
         ("return", "leg"),
         (PRIMARY, KG, *COVERAGE),
-        shares.covered(shares.ratio_of("primary", "kg", counted=False, nothing=why("no_emissions"))),
+        shares.covered(
+            doubted(
+                shares.ratio_of("primary", "kg", counted=False, nothing=why("no_emissions")), PRIMARY_CELLS, KG_CELLS
+            )
+        ),
         family="carbon",
+        is_systematic=True,
     ),
     Metric(
         "reported_inputs_share",
@@ -263,8 +282,9 @@ METRICS = (
         "down",
         ("return", "leg"),
         (KG_LEGS, PARCELS, *COVERAGE_LEGS),
-        shares.covered(shares.ratio_of("kg", "parcels", nothing=why("no_parcel"))),
+        shares.covered(doubted(shares.ratio_of("kg", "parcels", nothing=why("no_parcel")), KG_CELLS)),
         family="carbon",
+        is_systematic=True,
     ),
     Metric(
         "transport_kg_co2e_per_parcel",
@@ -293,8 +313,9 @@ METRICS = (
             PARCELS,
             *COVERAGE_LEGS,
         ),
-        shares.covered(shares.ratio_of("kg", "parcels", nothing=why("no_parcel"))),
+        shares.covered(doubted(shares.ratio_of("kg", "parcels", nothing=why("no_parcel")), TONNE_KM_CELLS)),
         family="carbon",
+        is_systematic=True,
     ),
     Metric(
         "avoided_kg_co2e",

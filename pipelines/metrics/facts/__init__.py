@@ -263,14 +263,36 @@ SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
 _DOUBT: dict[str, Sql] = {
     "u_factor": lambda _: leg_carbon.c.factor_id,
     "u_role": lambda _: legs.c.role,
-    "u_distance": lambda _: leg_carbon.c.distance_status,
+    "u_distance": lambda _: case(
+        (
+            leg_carbon.c.distance_status == literal_column("'imputed'"),
+            func.coalesce(leg_carbon.c.distance_type, leg_carbon.c.distance_status),
+        ),
+        else_=leg_carbon.c.distance_status,
+    ),
     "u_mass": lambda _: leg_carbon.c.mass_status,
-    "u_status": lambda _: leg_carbon.c.status,
+    "u_share": lambda _: case(
+        (
+            and_(legs.c.role == literal_column("'customer_trip'"), legs.c.trip_share.is_(None)),
+            literal_column("'assumed'", String),
+        )
+    ),
 }
 """What a leg's emissions rest on, for their interval: `pipelines.metrics.finish.doubt`."""
 _LEG_DIMENSIONS = {
     **named(
-        legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"
+        legs,
+        "source",
+        "shop_id",
+        "country",
+        "channel",
+        "method",
+        "carrier",
+        "parcel_id",
+        "role",
+        "mode",
+        "element_type",
+        "service",
     ),
     **named(leg_carbon, "activity", "scope3_category", "factor_id"),
     "data_status": leg_carbon.c.status,
@@ -329,6 +351,16 @@ LOT_CARBON = FactTable(
     noun="returned units",
     own=lots.c.dimensions,
 )
+LOT_LEGS = replace(
+    LOT_CARBON,
+    name="lot_legs",
+    table=lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
+    .join(legs, legs.c.parcel_key == lots.c.parcel_key)
+    .join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key),
+    details=_DOUBT,
+    alone=None,
+)
+"""Each lot with each leg of its parcel, for the doubt about the lot's share: `lot_carbon.share`."""
 LOT_AVOIDED = FactTable(
     "lot_avoided",
     lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key),

@@ -1,23 +1,71 @@
 """How sure emissions are.
 
-What each cell's figure rests on, its uncertainty from data/costs.csv and the build's factors, intervals and a tornado.
+What each cell's figure rests on, its doubt from data/costs.csv and the build's factors, and intervals for every cut.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import select
 
 from models import uncertainty
-from pipelines.factors import parameter, parameters
-from pipelines.metrics.declare import BoundQuestion, Finish
+from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Shares
+from pipelines.factors import Ledger, Row, factors, number, parameter, parameters
+from pipelines.metrics.compiler import statement
+from pipelines.metrics.declare import BoundQuestion, Finish, Measure
 from pipelines.metrics.finish.shares import groups_of
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
-CELL = ("u_factor", "u_role", "u_distance", "u_mass", "u_status")
+CELL = ("u_factor", "u_role", "u_distance", "u_mass", "u_share")
+"""What a leg's emissions rest on: factor, role, status of distance (its type where it is imputed), mass and share."""
+Pieces = tuple[tuple[str, float], ...]
+"""Sources, each with the part of a cell's emissions that is proportional to it."""
 _USUAL = {"customer_trip": "trip_distance", "first_mile": "first_mile_distance", "onward": "onward_distance"}
+_IMPUTED = {
+    "shortest_feasible": "parameter:road_adjustment",
+    "great_circle": "parameter:circuity",
+    "imputed": "parameter:circuity",
+}
+_MODES = {
+    "car": ("car_average", "kgCO2e/vehicle.km"),
+    "bus": ("bus_local", "kgCO2e/passenger.km"),
+    "foot": ("foot", "kgCO2e/passenger.km"),
+    "bike": ("bike", "kgCO2e/passenger.km"),
+}
+_MASSES = ("packaging_board", "packaging_film", "packaging_crate")
+
+
+_TOLD_BY = {
+    "factor:car_average": "trip_survey",
+    "factor:bus_local": "trip_survey",
+    "factor:hub_": "site_energy",
+    "factor:grid": "site_energy",
+    "factor:packaging": "packaging_declaration",
+    "factor:treatment": "treatment_statement",
+    "factor:": "carrier_fuel",
+    "parameter:trip_": "trip_survey",
+    "parameter:packaging_uses": "crate_count",
+    "parameter:packaging_mass": "scale",
+    "parameter:parcel_mass": "scale",
+    "imputed:mass": "scale",
+    "parameter:hub_electricity": "site_energy",
+    "parameter:": "carrier_distance",
+}
+"""What would tell a source, by how its name begins: the first that fits; its cost is a row of data/costs.csv."""
+
+
+def measuring(source: str) -> str:
+    """Name the measurement that would tell a source.
+
+    >>> measuring("parameter:trip_distance"), measuring("factor:van_diesel")
+    ('trip_survey', 'carrier_fuel')
+    """
+    return next(way for begins, way in _TOLD_BY.items() if source.startswith(begins))
 
 
 def kind(factor_id: str) -> str:
@@ -30,94 +78,200 @@ def kind(factor_id: str) -> str:
     return parts[0] if len(parts) == 1 or parts[0] == "trip_mix" else parts[1]
 
 
-def sources(
-    factor: str | None, role: str, distance: str | None, mass: str | None, status: str | None
-) -> tuple[str, ...]:
-    """Name what a leg's emissions rest on and share with other legs.
+def inputs(factor: str | None, role: str, distance: str | None, mass: str | None, share: str | None) -> tuple[str, ...]:
+    """Name what was assumed or imputed of a leg in place of a measurement, and is shared with other legs.
 
-    Its factor, and what was assumed or imputed in its place.
-
-    >>> sources("van", "first_mile", "assumed", "measured", "assumed")
-    ('factor:van', 'parameter:first_mile_distance')
+    >>> inputs("van", "first_mile", "assumed", "measured", None)
+    ('parameter:first_mile_distance',)
     """
-    found = sorted({f"factor:{kind(f)}" for f in (factor or "").split(" + ") if f})
+    found = []
     if distance == "assumed":
         found.append(f"parameter:{_USUAL.get(role, 'trunk_distance')}")
-    elif distance == "imputed":
-        found.append("parameter:circuity")
-    if mass == "assumed":
-        found.append("parameter:packaging_mass.packaging_board" if role == "packaging" else "parameter:parcel_mass")
+    elif distance in _IMPUTED and not kind(factor or "").startswith("air_"):  # a flight's factor holds its detours
+        found.append(_IMPUTED[distance])
+    if mass == "assumed" and role == "packaging":
+        found += [f"parameter:packaging_mass.{m}" for m in _MASSES if m in (factor or "")]
+    elif mass == "assumed":
+        found.append("parameter:parcel_mass")
     elif mass == "imputed":
         found.append("imputed:mass")
-    if role == "customer_trip" and status == "assumed" and distance != "assumed":
-        found.append("assumed:trip_share")
+    if share == "assumed":
+        found.append("parameter:trip_share")
     return tuple(found)
 
 
+def rests_on(build: Build, *cell: str | None) -> Pieces:
+    """Name the sources of a cell, given in the order of `CELL`: those of its factor, and its inputs."""
+    factor, role, distance, mass, share = cell
+    found = dict(_factor_pieces(build, factor or ""))
+    return tuple(found.items()) + tuple((s, 1.0) for s in inputs(factor, role or "", distance, mass, share))
+
+
+def _factor_pieces(build: Build, factor_id: str) -> Pieces:
+    """Name what a factor is made of: itself, a trip's modes, a site's heat and electricity, a crate and its uses."""
+    known: dict[str, Pieces] = build.cache.setdefault("factor_pieces", {})
+    if factor_id not in known:
+        several = [f for f in factor_id.split(" + ") if f]
+        made = [_one_factor(build, f) for f in several]
+        weights: dict[str, float] = {}
+        for pieces in made:
+            for source, weight in pieces:
+                weights[source] = weights.get(source, 0.0) + weight / len(made)
+        known[factor_id] = tuple(sorted(weights.items()))
+    return known[factor_id]
+
+
+def _one_factor(build: Build, factor_id: str) -> Pieces:
+    of = kind(factor_id)
+    if of == "trip_mix":
+        return _trip_pieces(factor_id)
+    if of == "packaging_crate":
+        return (("factor:packaging_crate", 1.0), ("parameter:packaging_uses", 1.0))
+    row = _factor_rows(build).get(factor_id, {})
+    grid = next((f for f in factors() if row.get("row_id", "").endswith(f" + {f['factor_id']}")), None)
+    if grid is None or ("hub_electricity", of) not in parameters() or not row["value"] > 0:
+        return ((f"factor:{of}", 1.0),)
+    part = min(1.0, parameter("hub_electricity", of) * float(grid["wtw"]) / row["value"])
+    own = ((f"factor:{of}", 1 - part),) if part < 1 else ()
+    return (*own, (f"factor:grid.{grid['region']}", part), (f"parameter:hub_electricity.{of}", part))
+
+
+def _trip_pieces(factor_id: str) -> Pieces:
+    """Name what the factor of a trip whose mode nobody said is made of: shares of modes, and each mode's factor."""
+    country = factor_id.split(".")[1].replace("all", "")
+    emitted = {m: row.value * kg for m, (row, kg) in _modes(country).items() if row.value * kg > 0}
+    of = [(f"factor:{_MODES[m][0]}", kg / sum(emitted.values())) for m, kg in emitted.items()]
+    return (*of, (f"parameter:trip_mode.{country}".rstrip("."), 1.0))
+
+
 @cache
-def _stated(name: str) -> float:
-    """Give the sd of a parameter from its stated bounds, else from the pedigree of assumptions."""
-    parameter_name, _, applies_to = name.partition(".")
-    row = parameters()[(parameter_name, applies_to)]
-    if row["low"] and row["high"] and float(row["low"]) > 0:
-        return uncertainty.bounds_sd(float(row["low"]), float(row["high"]))
-    return parameter("activity_uncertainty", "assumed")
+def _modes(country: str) -> dict[str, tuple[Bounded, float]]:
+    """Give the share of each mode of a country's trips with the kg CO2e of a kilometre; car first."""
+    fitting = {m: Ledger().fit(*_MODES[m], 9999) for m in _MODES}
+    rows = {m: parameters().get(("trip_mode", f"{country}.{m}".lstrip("."))) for m in _MODES}
+    return {m: (_stated(row), _wtw(fitting[m])) for m, row in rows.items() if row is not None}
 
 
-def spreads(build: Build, names: set[str]) -> dict[str, float]:
-    """Give the sd of the logarithm of each source."""
-    if "factor_sd" not in build.cache:
-        table = STAR.tables["factor_set"]
-        rows = build.fetch(select(table.c.factor_id, table.c.log_sd).where(table.c.log_sd.is_not(None)))
-        build.cache["factor_sd"] = (
-            rows.assign(kind=rows["factor_id"].map(kind)).groupby("kind")["log_sd"].max().to_dict()
-        )
-    of_factor: dict[str, float] = build.cache["factor_sd"]
-    found = {}
-    for name in names:
-        of, _, what = name.partition(":")
-        if of == "factor":
-            found[name] = of_factor.get(what, parameter("factor_uncertainty", "derived"))
-        elif of == "parameter":
-            found[name] = _stated(what)
-        else:
-            found[name] = parameter("activity_uncertainty", of)
+def _wtw(row: Row | None) -> float:
+    return (number(row, "wtw") or 0.0) if row else 0.0
+
+
+def _stated(row: Mapping[str, str]) -> Bounded:
+    """Read a parameter with its bounds; one without is certain."""
+    value = float(row["value"])
+    return Bounded(float(row["low"] or value), value, float(row["high"] or value))
+
+
+def _factor_rows(build: Build) -> dict[str, dict[str, Any]]:
+    """Read the factors that a build used, by id, once a build."""
+    if "factor_rows" not in build.cache:
+        c = STAR.tables["factor_set"].c
+        rows = build.fetch(select(c.factor_id, c.log_sd, c.value, c.row_id).where(c.log_sd.is_not(None)))
+        listed = rows.assign(row_id=rows["row_id"].fillna("")).to_dict("records")
+        build.cache["factor_rows"] = {str(r["factor_id"]): r for r in listed}
+    found: dict[str, dict[str, Any]] = build.cache["factor_rows"]
     return found
 
 
-def cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, ...]]]:
-    """Give each row's cell number and the sources of each cell."""
+def _factor_doubts(build: Build) -> dict[str, float]:
+    """Give the sd of the logarithm of each kind of factor: the widest of the build's, else of what ships."""
+    if "factor_sd" not in build.cache:
+        found: dict[str, float] = {}
+        for row in factors():
+            found.setdefault(row["vehicle"], parameter("factor_uncertainty", row["activity"]))
+        used = pd.DataFrame(_factor_rows(build).values(), columns=["factor_id", "log_sd", "value", "row_id"])
+        whole = used[~used["row_id"].str.contains(" + ", regex=False)]
+        widest = whole.groupby(whole["factor_id"].map(kind))["log_sd"].max()
+        found |= {str(of): float(sd) for of, sd in widest.items()}
+        build.cache["factor_sd"] = found
+    of_kind: dict[str, float] = build.cache["factor_sd"]
+    return of_kind
+
+
+def spreads(build: Build, names: Iterable[str]) -> dict[str, Doubt]:
+    """Give the doubt about each source: of a factor by its pedigree, of a parameter between its stated bounds."""
+    found: dict[str, Doubt] = {}
+    for name in names:
+        of, _, what = name.partition(":")
+        if of == "factor" and what.startswith("grid."):
+            found[name] = Lognormal(parameter("factor_uncertainty", "electricity"))
+        elif of == "factor":
+            found[name] = Lognormal(_factor_doubts(build).get(what, parameter("factor_uncertainty", "derived")))
+        elif of == "parameter":
+            found[name] = _parameter_doubt(what)
+        else:
+            found[name] = Lognormal(parameter("activity_uncertainty", of))
+    return found
+
+
+def _parameter_doubt(name: str) -> Doubt:
+    """Give the doubt about a parameter from its bounds, else from the pedigree of assumptions."""
+    parameter_name, _, applies_to = name.partition(".")
+    if parameter_name == "trip_mode":
+        modes = _modes(applies_to).values()
+        return Shares(tuple(share for share, _ in modes), tuple(kg for _, kg in modes))
+    row = parameters()[(parameter_name, applies_to)]
+    if not (row["low"] and row["high"]):
+        return Lognormal(parameter("activity_uncertainty", "assumed"))
+    return _stated(row)._replace(divides=parameter_name == "packaging_uses")
+
+
+def cells(build: Build, frame: pd.DataFrame) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """Give each row's cell number and the sources of each cell, with the part of it proportional to each."""
     told = frame[list(CELL)].astype(object).where(frame[list(CELL)].notna(), None)
-    keys = [sources(*row) for row in told.itertuples(index=False, name=None)]
-    unique = sorted(set(keys))
-    place = {key: i for i, key in enumerate(unique)}
-    return np.array([place[k] for k in keys], dtype=np.int64), unique
+    row_kind, kinds = pd.factorize(pd.MultiIndex.from_frame(told))
+    keys = [rests_on(build, *(None if pd.isna(v) else v for v in row)) for row in kinds]
+    place = {key: i for i, key in enumerate(sorted(set(keys)))}
+    return np.array([place[k] for k in keys], dtype=np.int64)[row_kind], [dict(key) for key in place]
 
 
-def doubted(finish: Finish) -> Finish:
+def _by_cell(
+    frame: pd.DataFrame, keys: pd.DataFrame, by: tuple[str, ...], names: list[str], build: Build
+) -> tuple[list[Floats], list[dict[str, float]]]:
+    """Sum columns of a frame with `CELL` by group and cell: one (groups, cells) a column, and the cells' sources."""
+    known = frame[frame["u_role"].notna()]
+    group = np.zeros(len(known), dtype=np.int64)
+    if by:
+        numbered = keys.assign(_group=np.arange(len(keys)))
+        group = known[list(by)].merge(numbered, on=list(by), how="left")["_group"].to_numpy(np.int64)
+    number_of, of = cells(build, known)
+    found = []
+    for name in names:
+        sums = np.bincount(
+            group * len(of) + number_of, known[name].fillna(0).to_numpy(float), len(keys) * max(len(of), 1)
+        )
+        found.append(sums.reshape(len(keys), -1).astype(float))
+    return found, of
+
+
+def doubted(finish: Finish, part: Measure, whole: Measure | None = None) -> Finish:
     """Add the interval that the doubt about factors and inputs gives the value.
 
-    None where the cells are not known (cut by product).
+    The value is proportional to `part`, or to its share of `whole`: measures of which every alternative knows the
+    `CELL` of its rows. They are asked for where the metric's own sums do not tell cells apart.
     """
+    measures = (part,) if whole is None else (part, whole)
 
     def finishing(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         found = finish(frame, ask, build)
-        emitted = frame["kg"].fillna(0).to_numpy(float)
-        is_known = frame["u_role"].notna().to_numpy() if "u_role" in frame else np.zeros(len(frame), bool)
-        group, keys = groups_of(frame, ask.by)
-        if not is_known.any():
+        _, keys = groups_of(frame, ask.by)
+        if "u_role" not in frame or not frame["u_role"].notna().any():
+            if not len(frame) or not found["value"].notna().any():
+                return found
+            metric = replace(ask.metric, measures=measures, details=CELL, fine_details=(), wrap=None)
+            frame = build.fetch(statement(replace(ask, metric=metric)))
+        if not len(frame) or not frame["u_role"].notna().any():
             return found
-        number, of = cells(frame[is_known])
-        kg = np.zeros((len(keys), len(of)))
-        np.add.at(kg, (group[is_known], number), emitted[is_known])
-        total = np.bincount(group, emitted, len(keys))
-        low, high = uncertainty.intervals(
-            kg, uncertainty.errors(of, spreads(build, {s for c in of for s in c})), ask.level
+        kg, of = _by_cell(frame, keys, ask.by, [m.name for m in measures], build)
+        drawn = uncertainty.errors(
+            of, spreads(build, {s for c in of for s in c}), draws=uncertainty.draws_for(len(keys))
         )
-        whole = np.isclose(kg.sum(axis=1), total) & (total > 0)
+        low, high = uncertainty.intervals(kg[0], drawn, ask.level, *kg[1:])
+        value = found["value"].to_numpy(float)
         with np.errstate(invalid="ignore", divide="ignore"):
-            for name, end in (("low", low), ("high", high)):
-                found[name] = np.where(whole, found["value"] * end / total, np.nan)
+            stated = kg[0].sum(axis=1) / (kg[1].sum(axis=1) if whole else 1.0)
+            found["low"] = np.where(stated > 0, np.minimum(value, value * low / stated), value)
+            found["high"] = np.where(stated > 0, np.maximum(value, value * high / stated), value)
         return found
 
     return finishing

@@ -87,6 +87,7 @@ estimate_return_carbon = star_table(
     "estimate_return_carbon",
     "One lot whose parcel has legs: its share of the parcel's emissions, by mass.",
     key_column("return_lot_key", "the lot"),
+    column("share", Double, "Its share of each leg of its parcel (0-1)"),
     column("kg_co2e", Double, "Well to wheel (kg)"),
     column("kg_co2e_measured", Double, "Part resting on reported inputs only (kg)"),
     column("kg_co2e_primary", Double, "Part from primary data (kg)"),
