@@ -68,7 +68,10 @@ def to_pdf(report: "Report") -> bytes:
         "summary",
         "scope 3",
         "ESRS E1-6",
+        "Art. 24 header",
         "discarded goods",
+        "Art. 24 gaps",
+        "ESRS E5-5",
         "avoided (outside totals)",
         "data quality",
         "closed months",
@@ -82,7 +85,16 @@ def to_pdf(report: "Report") -> bytes:
             frame.drop(
                 columns=[
                     c
-                    for c in ("milestones and targets (2030, 2050)", "span", "note", "address", "rule")
+                    for c in (
+                        "milestones and targets (2030, 2050)",
+                        "span",
+                        "note",
+                        "address",
+                        "rule",
+                        "quality",
+                        "name_fr",
+                        "note_fr",
+                    )
                     if c in frame and name != "avoided (outside totals)"
                 ]
             ),
