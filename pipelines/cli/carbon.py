@@ -228,10 +228,21 @@ def close(
 
 
 @app.command(epilog=example("backhaul closed --format csv"))
-def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+def closed(
+    folder: Annotated[
+        Path | None,
+        typer.Option("--export", help="New folder to write them to for somebody outside, with what checks them."),
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List closed months: the signed value, the current value, and the difference by cause."""
-    from pipelines.outputs import closing
+    from pipelines.outputs import closing, signing
 
+    if folder is not None:
+        links = signing.export(settings_of(warehouse), folder)
+        print(f"{folder}: {len(links)} closings; last record {links[-1].digest}. Next: backhaul verify {folder}")
+        return
     found = closing.restatements(settings_of(warehouse))
     print_rows(
         records_of(found),
