@@ -81,9 +81,23 @@ def write(folder: Path) -> Path:
         "order_line": [],
         "return_event": [],
         "recovery": [],
+        "chain_element": [  # a report of emissions needs a leg
+            {
+                "element_id": "E1",
+                "parcel_id": "PJ",
+                "element_no": "1",
+                "element_type": "transport",
+                "role": "trunk",
+                "mode": "truck",
+                "vehicle": "truck_artic",
+                "distance_km": "100",
+                "mass_kg": "2.1",
+                "started_at": "2026-07-21T10:00:00Z",
+            }
+        ],
     }
     for name, product, units, kind, fate, left, treatment, reason, evidence in _RETURNS:
-        asked = "2025-12-20T10:00:00Z"
+        asked = "2026-07-20T10:00:00Z" if name == "J" else "2025-12-20T10:00:00Z"
         line = {"return_line_id": f"R{name}", "return_id": f"R{name}", "order_line_id": f"O{name}", "units": str(units)}
         shop["order_line"].append(
             {
@@ -109,6 +123,7 @@ def write(folder: Path) -> Path:
                     "occurred_at": at,
                     "disposition": disposition,
                     "return_type": kind if event == "requested" else "",
+                    "parcel_id": f"P{name}",
                 }
             )
         if name not in WITHOUT_RECOVERY:
