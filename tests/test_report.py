@@ -221,7 +221,8 @@ def test_text_that_looks_like_a_formula_stays_text() -> None:
         (Company("DE", 100, 20), date(2030, 8, 1), "espr_25_medium", "obligatory"),
         (Company("DE", 20, 5), date(2030, 8, 1), "espr_25_medium", "not applicable"),
         (Company("FR", 5, 1), date(2026, 8, 1), "agec_35", "obligatory"),
-        (Company("DE", 5, 1), date(2026, 8, 1), "agec_35", "not applicable"),
+        (Company("DE", 5, 1), date(2026, 8, 1), "agec_35", "unknown"),  # whether it sells into France is not said
+        (Company("DE", 5, 1, markets=("DE",)), date(2026, 8, 1), "agec_35", "not applicable"),
         (None, date(2026, 8, 1), "espr_24", "unknown"),
         (None, date(2026, 8, 1), "ghg_scope3", "voluntary"),
     ],

@@ -92,14 +92,14 @@ def discards(build: Build, since: date, until: date) -> pd.DataFrame:
     category, heading (as far as known). Weights that are missing are the mean of the category's, else of all.
     """
     lines, lot_rows, recovered = _lines(build), _wasted_lots(build), _wasted_recoveries(build)
-    taken = recovered.groupby(["return_line_key", "disposition"])["units"].sum().rename("taken")
-    rest = lot_rows.join(taken, on=["return_line_key", "disposition"])
+    key = ["return_line_key", "disposition"]
+    for frame in (lot_rows, recovered):  # pandas cannot join on texts that it took from no row at all
+        frame["disposition"] = frame["disposition"].astype(object)
+    taken = recovered.groupby(key, as_index=False)["units"].sum().rename(columns={"units": "taken"})
+    rest = lot_rows.merge(taken, on=key, how="left")
     rest["units"] = (rest["units"] - rest["taken"].fillna(0)).clip(lower=0)
-    days = lot_rows.set_index(["return_line_key", "disposition"])["disposed_on"]
-    pairs = pd.MultiIndex.from_frame(recovered[["return_line_key", "disposition"]])
-    recovered["discarded_on"] = pd.Series(days.reindex(pairs).to_numpy(), index=recovered.index).fillna(
-        recovered["recovered_on"]
-    )
+    recovered = recovered.merge(lot_rows[[*key, "disposed_on"]], on=key, how="left")
+    recovered["discarded_on"] = recovered["disposed_on"].fillna(pd.to_datetime(recovered["recovered_on"]))
     rest = rest[rest["units"] > 0].rename(columns={"disposed_on": "discarded_on"})
     found = pd.concat([recovered, rest], ignore_index=True).merge(lines, on="return_line_key", how="left")
     found["discarded_on"] = pd.to_datetime(found["discarded_on"])
