@@ -78,6 +78,7 @@ VERBS = (
     "uncertainty",
     "close 2025-04 --approver A",
     "closed",
+    "verify",
     "company",
     "report {folder}/a.xlsx --from 2025-01-01 --to 2025-12-31",
     "report {folder}/a.pdf --from 2025-01-01 --to 2025-12-31",
@@ -405,7 +406,7 @@ def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str]
     (folder / "policy.yaml").write_text(draft, encoding="utf-8")
     for verb in verbs:
         words = verb.format(folder=folder).split()
-        at = [] if words[0] in ("metrics", "verify") else ["--warehouse", str(settings.warehouse)]
+        at = [] if words[0] == "metrics" else ["--warehouse", str(settings.warehouse)]
         with _recorded(walk, f"verb {verb}"):
             code, _, said = command(*words, *at)
             walk.verbs += 1

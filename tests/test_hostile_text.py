@@ -367,7 +367,7 @@ def test_a_factor_set_keeps_the_words_of_its_file(settings: Settings, tmp_path: 
 def test_no_text_is_a_country_a_load_or_a_month(copy_of_tiny: Settings, kind: str) -> None:
     before = sorted(copy_of_tiny.warehouse.parent.rglob("*"))
     with pytest.raises(ReportError, match="is no country"):
-        disclosure.set_company(copy_of_tiny, HOSTILE[kind], 1, 1.0)
+        disclosure.set_company(copy_of_tiny, country=HOSTILE[kind], employees=1, turnover_eur_m=1.0)
     with pytest.raises(SourceError, match="There is no load"):
         withdraw(copy_of_tiny, HOSTILE[kind])
     with pytest.raises(BackhaulError):

@@ -339,10 +339,21 @@ def close(
 
 
 @app.command(epilog=example("backhaul closed --format csv"))
-def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+def closed(
+    folder: Annotated[
+        Path | None,
+        typer.Option("--export", help="New folder to write them to for somebody outside, with what checks them."),
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List closed months: the signed value, the current value, and the difference by cause."""
-    from pipelines.outputs import closing
+    from pipelines.outputs import closing, signing
 
+    if folder is not None:
+        links = signing.export(settings_of(warehouse), folder)
+        print(f"{folder}: {len(links)} closings; last record {links[-1].digest}. Next: backhaul verify {folder}")
+        return
     found = closing.restatements(settings_of(warehouse))
     print_rows(
         records_of(found),
@@ -355,11 +366,23 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     )
 
 
-@app.command(epilog=example("backhaul company --country FR --employees 1200 --turnover 510"))
+@app.command(epilog=example("backhaul company --country FR --employees 1200 --turnover 510 --balance-sheet 300"))
 def company(
-    country: Annotated[str | None, typer.Option(help="Country code of two letters (ISO 3166).")] = None,
+    country: Annotated[str | None, typer.Option(help="Country of the seat, two letters (ISO 3166).")] = None,
     employees: Annotated[int | None, typer.Option(help="Employees in the last financial year.")] = None,
     turnover: Annotated[float | None, typer.Option(help="Turnover of the last financial year, in EUR million.")] = None,
+    balance_sheet: Annotated[
+        float | None, typer.Option(help="Balance sheet total of the last financial year, in EUR million.")
+    ] = None,
+    market: Annotated[
+        list[str] | None, typer.Option(help="Country where goods are placed on the market; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the legal entity.")] = None,
+    euid: Annotated[str | None, typer.Option(help="European unique identifier (EUID) of the legal entity.")] = None,
+    public_interest: Annotated[
+        bool | None,
+        typer.Option("--public-interest/--no-public-interest", help="Whether it is listed, a bank or an insurer."),
+    ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -369,17 +392,25 @@ def company(
     from pipelines.outputs import disclosure
 
     settings = settings_of(warehouse)
-    if country is not None and employees is not None and turnover is not None:
-        disclosure.set_company(settings, country, employees, turnover)
-    elif (country, employees, turnover) != (None, None, None):
-        raise SourceError("Give --country, --employees and --turnover together.")
+    given = {
+        "country": country,
+        "employees": employees,
+        "turnover_eur_m": turnover,
+        "balance_sheet_eur_m": balance_sheet,
+        "markets": market or None,
+        "name": name,
+        "euid": euid,
+        "is_public_interest": public_interest,
+    }
+    given = {field: value for field, value in given.items() if value is not None}
+    if given:
+        disclosure.set_company(settings, **given)
     found = disclosure.company(settings)
-    rows = [asdict(o) for o in disclosure.obligations(found, date.today())]
-    print_rows(
-        rows,
-        output,
-        f"{found.country}, {found.size}" if found else "No company yet: give --country, --employees and --turnover",
-    )
+    french = ("name_fr", "note_fr")
+    rows = [
+        {k: v for k, v in asdict(o).items() if k not in french} for o in disclosure.obligations(found, date.today())
+    ]
+    print_rows(rows, output, found.worded if found else "No company yet: give --country, --employees and --turnover")
 
 
 @app.command(epilog=example("backhaul report emissions-2025.xlsx --from 2025-01-01 --to 2025-12-31"))
@@ -389,7 +420,7 @@ def report(
         typer.Argument(
             help=(
                 "File to write: .xlsx to recompute, .pdf to read, .json with one shipment per parcel in the"
-                " form of iLEAP."
+                " form of iLEAP and PACT."
             )
         ),
     ],
@@ -399,7 +430,7 @@ def report(
 ) -> None:
     """Write the carbon report of a period.
 
-    Scope 3 by category, a table in the form of ESRS E1-6, discarded goods, factors, method.
+    Scope 3 by category, tables in the form of ESRS E1-6 and E5-5, discarded goods (Art. 24), factors, method.
     """
     from pipelines.outputs.report import write
 

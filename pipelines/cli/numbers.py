@@ -23,6 +23,7 @@ from pipelines.cli.options import (
     filters_of,
     opened,
     question_of,
+    settings_of,
 )
 from pipelines.cli.output import print_rows, records_of, why_lacking
 from pipelines.errors import BackhaulError
@@ -155,17 +156,29 @@ def export(
     typer.echo(f"{out}: {len(frame):,} rows{cut}. Next: backhaul verify {out}")
 
 
-@app.command(epilog=example("backhaul verify rates.xlsx"))
+@app.command(epilog=example("backhaul verify rates.xlsx") + "\n\n" + example("backhaul verify"))
 def verify(
-    file: Annotated[Path, typer.Argument(help="File written by `backhaul export` or a page.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help=(
+                "File written by `backhaul export` or a page, or folder written by `backhaul closed --export`; when"
+                " left out, the closed months of the warehouse."
+            )
+        ),
+    ] = None,
+    warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Recompute the checksum of an exported file's rows, and show its context.
+    """Verify an exported file's rows, or that closed months are as they were signed and chained.
 
-    Exit 1 when the rows have changed.
+    Exit 1 when something has changed.
     """
     from pipelines.outputs import export as files
 
+    if file is None or file.is_dir():
+        _verify_closings(file, warehouse, output)
+        return
     checked = files.verify(file)
     print_rows([{"name": name, "value": value} for name, value in files.read_about(file).items()], output, str(file))
     if not checked.holds:
@@ -174,6 +187,21 @@ def verify(
             f" {checked.found[:12]}…. Export it again."
         )
     errors.print(f"{checked.rows:,} rows, as they were written.")
+
+
+def _verify_closings(folder: Path | None, warehouse: str, output: Format) -> None:
+    """Print a sentence a closing; raise where one is not whole."""
+    from pipelines.outputs import signing
+
+    links = signing.verify(settings_of(warehouse)) if folder is None else signing.verify_folder(folder)
+    rows = [{"link": k.position, "closing": k.name, "is_whole": not k.problem, "sentence": k.sentence} for k in links]
+    broken = [link.sentence for link in links if link.problem]
+    last = f"; last record {links[-1].digest}" if links and not broken else ""
+    print_rows(
+        rows, output, f"{len(links)} closings{last}" if links else "No month is closed yet: `backhaul close MONTH`"
+    )
+    if broken:
+        raise BackhaulError(f"{len(broken)} of {len(links)} closings are not whole. {broken[0]}")
 
 
 @app.command(epilog=example("backhaul backtest --days 30 --days 90 --by-category"))

@@ -27,6 +27,7 @@ from pipelines import factors
 from pipelines.errors import ReportError
 from pipelines.metrics.facts import LEGS, leg_carbon, legs
 from pipelines.metrics.finish.doubt import kind
+from pipelines.outputs import signing
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import checksum, current_build, sync, unused, writing
@@ -81,6 +82,9 @@ class Closed:
     note: str
     path: Path
     is_intact: bool
+    link: int | None = None
+    previous: str | None = None
+    record: str | None = None
 
 
 def elements(build: Build, since: date, until: date) -> pd.DataFrame:
@@ -188,11 +192,9 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
         with state_file.transaction() as connection:  # the row is there once the file is, or neither
             digest = _write(frame, about, path)
             row = {k: about[k] for k in ("month", "number", "approver", "build_id", "factor_set", "kg_co2e", "note")}
-            connection.execute(
-                insert(state_tables.closed_month).values(
-                    **row, closed_at=datetime.fromisoformat(str(about["closed_at"])), sha256=digest
-                )
-            )
+            row |= {"closed_at": datetime.fromisoformat(str(about["closed_at"])), "sha256": digest}
+            rows = [dict(r) for r in connection.execute(select(state_tables.closed_month)).mappings()]
+            connection.execute(insert(state_tables.closed_month).values(**row, **signing.next_link(rows, row)))
     finally:
         state_file.close()
     return next(c for c in closed(settings) if c.month == month and c.number == number)

@@ -1,10 +1,10 @@
 """The carbon report of a span.
 
-An Excel workbook an auditor can recompute, a PDF for reading, and each chain as iLEAP-shaped JSON. Every total in the
-workbook is the sum of its lines, and every line is amount x factor: nothing but the workbook is needed to compute it
-again. Closed months stand as they were signed for. What second lives avoid is on a sheet of its own and in no total.
-Structures follow ISO 14083, GHG Protocol scope 3, ESRS E1-6 and Regulation (EU) 2024/1781 Art. 24; none of them is
-certified here.
+An Excel workbook an auditor can recompute, a PDF for reading, and each chain as iLEAP objects in PACT envelopes. Every
+total in the workbook is the sum of its lines, and every line is amount x factor: nothing but the workbook is needed to
+compute it again. Closed months stand as they were signed for. What second lives avoid is on a sheet of its own and in
+no total. Structures follow ISO 14083, GHG Protocol scope 3, ESRS E1-6 and E5-5 and Regulation (EU) 2024/1781 Art. 24;
+none of them is certified here.
 """
 
 import json
@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import and_, func, select
+from sqlalchemy import select
 
 from pipelines import analyses, metrics
 from pipelines.analyses.emissions import BAND_ALL_IN, BAND_TONNE_KM, IMPLAUSIBLE
 from pipelines.errors import ReportError
 from pipelines.factors import ledger
-from pipelines.metrics.facts import lots
 from pipelines.metrics.question import Question
-from pipelines.outputs import closing, disclosure
+from pipelines.outputs import closing, discarded, disclosure, ileap
 from pipelines.outputs.report_files import to_pdf, to_xlsx
 from pipelines.settings import Settings, write_whole
 from pipelines.warehouse import state
@@ -40,17 +39,10 @@ CATEGORIES = {
     "9": "Downstream transportation and distribution (customer trips, optional)",
     "12": "End-of-life treatment of sold products",
 }
-CHAPTERS = {
-    "33": "Essential oils, perfumery, cosmetics",
-    "42": "Leather articles, bags",
-    "61": "Apparel, knitted",
-    "62": "Apparel, not knitted",
-    "63": "Other made-up textiles",
-    "64": "Footwear",
-    "85": "Electrical machinery and equipment",
-    "94": "Furniture",
-    "95": "Toys, games, sports requisites",
-}
+AVOIDED = (
+    "outside the inventory, never deducted (GHG Protocol Scope 3, 9.5); an estimate against a baseline: told to"
+    " consumers, it is an environmental claim under Directive (EU) 2024/825 since 27 September 2026"
+)
 QUALITY = {"measured": "primary", "imputed": "modelled", "assumed": "default"}
 _LINE = [
     "activity",
@@ -120,7 +112,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
             "summary": _summary(report, lines, conventions),
             "scope 3": scope3,
             "ESRS E1-6": _e1(scope3, _scope3(_lines(before)) if len(before) else None, since, until),
-            "discarded goods": _discarded(build, since, until),
+            **discarded.sheets(settings, build, disclosure.company(settings), since, until),
             "avoided (outside totals)": _avoided(build, since, until),
             "lines": lines,
             "factors": used,
@@ -246,101 +238,11 @@ def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date
     return frame
 
 
-def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
-    """Draft the table of Regulation (EU) 2024/1781 Art.
-
-    24: discarded goods by CN chapter, units and kg, what became of them and why. Goods prepared for reuse (repaired,
-    refurbished), recycled and destroyed; donated goods and those sold are not discarded.
-    """
-    found = _discarded_lots(build, since, until)
-    found["kg"] = found["weight_kg"].astype(float) * found["units"]
-    found["kind"] = looked_up(found["disposition"], _KINDS)
-    kinds = list(dict.fromkeys(_KINDS.values()))
-    rows = [_chapter_row(str(c), goods, kinds) for c, goods in found.groupby(found["hs_chapter"].fillna("unknown"))]
-    columns = [
-        "CN chapter",
-        "goods",
-        "units discarded",
-        "kg discarded",
-        *(f"{u} {k}" for k in kinds for u in ("units", "kg")),
-        "reasons of destroying",
-        "units without reason or evidence",
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-_KINDS = {
-    "repaired": "prepared for reuse",
-    "refurbished": "prepared for reuse",
-    "recycled": "recycled",
-    "destroyed": "other recovery or disposal",
-}
-"""What the regulation calls a disposition of discarded goods."""
-
-
-def _chapter_row(chapter: str, goods: pd.DataFrame, kinds: list[str]) -> dict[str, Any]:
-    """Sum the discarded goods of a CN chapter: units and kg by kind, why they were destroyed, and what lacks."""
-    units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))
-    gone = goods[goods["disposition"] == "destroyed"]
-    bare = gone["reason"].isna() | gone["evidence"].isna()
-    row: dict[str, Any] = {
-        "CN chapter": chapter,
-        "goods": CHAPTERS.get(chapter, ""),
-        "units discarded": int(goods["units"].sum()),
-        "kg discarded": float(goods["kg"].sum()),
-    }
-    for kind in kinds:
-        row |= {f"units {kind}": int(units.get(kind, 0)), f"kg {kind}": float(kg.get(kind, 0.0))}
-    reasons = gone["reason"].fillna("none given").value_counts()
-    return row | {
-        "reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()),
-        "units without reason or evidence": int(gone.loc[bare, "units"].sum()),
-    }
-
-
-def _discarded_lots(build: Build, since: date, until: date) -> pd.DataFrame:
-    """Give the lots asked for in a span that were discarded, with their chapter, and why and on what evidence."""
-    product, recovery = t["dim_product"], t["fact_recovery"]
-    why = (
-        select(
-            recovery.c.return_line_key,
-            recovery.c.disposition,
-            func.max(recovery.c.derogation_reason).label("reason"),
-            func.max(recovery.c.evidence_ref).label("evidence"),
-        )
-        .group_by(recovery.c.return_line_key, recovery.c.disposition)
-        .subquery("why")
-    )
-    query = (
-        select(
-            product.c.hs_chapter,
-            lots.c.disposition,
-            lots.c.reason.label("return_reason"),
-            why.c.reason,
-            why.c.evidence,
-            lots.c.units,
-            lots.c.weight_kg,
-        )
-        .select_from(
-            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(
-                why, and_(why.c.return_line_key == lots.c.return_line_key, why.c.disposition == lots.c.disposition)
-            )
-        )
-        .where(
-            lots.c.requested_on >= since,
-            lots.c.requested_on <= until,
-            lots.c.disposition.in_(["repaired", "refurbished", "recycled", "destroyed"]),
-            lots.c.cancelled_at.is_(None),
-        )
-    )
-    return build.fetch(query)
-
-
 def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:
     found = metrics.answer(build, "avoided_kg_co2e", Question(since=since, until=until), by=("disposition",))
     rows = found.rename(columns={"value": "central", "low": "low displacement", "high": "high displacement"})
     rows = rows[rows["central"].fillna(0) > 0][["disposition", "low displacement", "central", "high displacement"]]
-    rows["note"] = "kg CO2e of new goods displaced; outside the inventory, never deducted (GHG Protocol Scope 3, 9.5)"
+    rows["note"] = f"kg CO2e of new goods displaced; {AVOIDED}"
     return rows.reset_index(drop=True)
 
 
@@ -380,11 +282,7 @@ def _closed(build: Build, months: list[closing.Closed], since: date, until: date
 def _obligations(settings: Settings, until: date) -> pd.DataFrame:
     company = disclosure.company(settings)
     found = pd.DataFrame([asdict(o) for o in disclosure.obligations(company, until)])
-    who = (
-        f"{company.country}, {company.size}: {company.employees:,} employees, EUR {company.turnover_eur_m:g} million"
-        if company
-        else "not said: `backhaul company`"
-    )
+    who = company.worded if company else "not said: `backhaul company`"
     return found.assign(company=who)
 
 
@@ -434,7 +332,7 @@ def _method(settings: Settings, report: Report) -> list[str]:
 
 
 def write(settings: Settings, since: date, until: date, path: Path) -> Report:
-    """Write the report to a file; its ending says the form: xlsx, pdf or json (one iLEAP-shaped shipment a parcel).
+    """Write the report to a file; its ending says the form: xlsx, pdf or json (PACT envelopes of iLEAP objects).
 
     Raises ReportError.
     """
@@ -447,49 +345,7 @@ def write(settings: Settings, since: date, until: date, path: Path) -> Report:
     makers: dict[str, Callable[[], bytes]] = {
         "xlsx": lambda: to_xlsx(report),
         "pdf": lambda: to_pdf(report),
-        "json": lambda: json.dumps(ileap(settings, since, until), indent=1).encode(),
+        "json": lambda: json.dumps(ileap.envelope(settings, since, until), indent=1).encode(),
     }
     write_whole(path, makers[form]())
     return report
-
-
-def ileap(settings: Settings, since: date, until: date) -> list[dict[str, Any]]:
-    """Give one shipment a parcel in the shape of iLEAP: its transport and hub elements in order, decimals as strings.
-
-    Customer trips, packaging and treatment are outside the chain. Shape: Smart Freight Centre, iLEAP technical
-    specification.
-    """
-    with current_build(settings.warehouse) as build:
-        found, _ = closing.span_elements(settings, build, since, until)
-    chain = found[found["activity"].isin(["transport", "hub"])].sort_values(["parcel_id", "element_no"])
-    kinds = {"actual": "actual", "shortest_feasible": "sfd", "great_circle": "gcd", "default": "sfd"}
-    shipments = []
-    for parcel_id, legs in chain.groupby("parcel_id", sort=True):
-        tces: list[dict[str, Any]] = []
-        for row in legs.to_dict("records"):
-            tce: dict[str, Any] = {
-                "tceId": row["element_id"],
-                "prevTceIds": [tces[-1]["tceId"]] if tces else [],
-                "shipmentId": parcel_id,
-            }
-            tce |= {"hocId" if row["activity"] == "hub" else "tocId": row["factor_id"]}
-            if pd.notna(row["mass_kg"]):
-                tce["mass"] = _decimal(row["mass_kg"])
-            if pd.notna(row["distance_km"]):
-                tce["distance"] = {kinds[row["distance_type"]]: _decimal(row["distance_km"])}
-            if pd.notna(row["tonne_km"]):
-                tce["transportActivity"] = _decimal(row["tonne_km"])
-            tce |= {
-                name: _decimal(row[c])
-                for name, c in (("co2eWTW", "kg_co2e"), ("co2eTTW", "kg_co2e_ttw"))
-                if pd.notna(row[c])
-            }
-            tces.append(
-                {**tce, "extensions": {"inputType": QUALITY.get(row["status"], ""), "allocation": row["allocation"]}}
-            )
-        shipments.append({"shipmentId": parcel_id, "tces": tces})
-    return shipments
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.10f}".rstrip("0").rstrip(".")

@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from pipelines.outputs.report import Report
 
 
+SHOWN = (
+    "summary",
+    "scope 3",
+    "ESRS E1-6",
+    "Art. 24 header",
+    "discarded goods",
+    "Art. 24 gaps",
+    "ESRS E5-5",
+    "avoided (outside totals)",
+    "data quality",
+    "closed months",
+    "obligations",
+)
+"""Tables of the report that the PDF holds."""
+HIDDEN = {"milestones and targets (2030, 2050)", "span", "note", "address", "rule", "quality", "name_fr", "note_fr"}
+"""Columns that a page has no room for."""
+
+
 def to_xlsx(report: "Report") -> bytes:
     """Write the workbook: a sheet a table, figures as numbers."""
     book = Workbook()
@@ -64,30 +82,10 @@ def to_pdf(report: "Report") -> bytes:
         f" on primary data. Build {report.build}."
     )
     page.multi_cell(0, 6, _latin(said), new_x="LMARGIN", new_y="NEXT")
-    shown = (
-        "summary",
-        "scope 3",
-        "ESRS E1-6",
-        "discarded goods",
-        "avoided (outside totals)",
-        "data quality",
-        "closed months",
-        "obligations",
-    )
-    for name in shown:
+    for name in SHOWN:
         frame = report.sheets[name]
-        _pdf_table(
-            page,
-            name,
-            frame.drop(
-                columns=[
-                    c
-                    for c in ("milestones and targets (2030, 2050)", "span", "note", "address", "rule")
-                    if c in frame and name != "avoided (outside totals)"
-                ]
-            ),
-            FontFace,
-        )
+        hidden = [] if name == "avoided (outside totals)" else [c for c in frame if c in HIDDEN]
+        _pdf_table(page, name, frame.drop(columns=hidden), FontFace)
     page.ln(4)
     page.set_font("helvetica", "B", 12)
     page.cell(0, 8, "Method", new_x="LMARGIN", new_y="NEXT")

@@ -34,6 +34,7 @@ from pipelines.warehouse.vocabulary import (
     ROLES,
     SHARE_KEYS,
     STAGES,
+    WASTE_TREATMENTS,
     Kind,
     Money,
 )
@@ -296,8 +297,14 @@ recovery = _log(
     _col("treatment_cost", Money, "Cost of repair, cleaning or disposal, excluding VAT"),
     _col("currency", String, "ISO 4217 currency", required=True),
     _col("place_id", String, "Where"),
-    _col("derogation_reason", String, "Why units were destroyed (Regulation (EU) 2024/1781)", text="free"),
+    _col(
+        "derogation_reason",
+        String,
+        "Why units were destroyed: a code of data/derogations.csv (Delegated Regulation (EU) 2026/296)",
+        text="code",
+    ),
     _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report", text="key"),
+    _col("waste_treatment", String, "What the operator of the waste did with the units", values=WASTE_TREATMENTS),
 )
 
 product = _log(
@@ -321,6 +328,7 @@ product = _log(
     _col("unit_cost", Money, "Purchase cost of one unit, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of price and cost"),
     _col("hs_chapter", String, "First two digits of the customs code"),
+    _col("cn_code", String, "Customs code (Combined Nomenclature): its first four digits at least", text="key"),
     _col("footprint_class", String, "Product class in data/factors/product_footprints.csv"),
     _col("launched_on", Date, "First day on sale"),
 )

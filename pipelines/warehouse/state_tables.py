@@ -217,5 +217,8 @@ closed_month = Table(
     Column("sha256", String, comment="Of closed/<month>-<number>.parquet"),
     Column("kg_co2e", Double),
     Column("note", String, comment="Why it was closed anew"),
+    Column("link", Integer, comment="Place in the chain of closings, from 1; empty: signed before there was one"),
+    Column("previous", String, comment="SHA-256 of the record before it in the chain"),
+    Column("record", String, comment="SHA-256 of its own record (outputs/signing)"),
     comment="One closing of a month. Never changed or deleted.",
 )

@@ -87,6 +87,8 @@ DISPOSITIONS = (
     "return_to_supplier",
     "destroyed",
 )
+WASTE_TREATMENTS = ("preparing_for_reuse", "recycling", "other_recovery", "disposal")
+"""What an operator did with discarded units, as Directive 2008/98/EC Art. 3(15) to (19) calls it."""
 INSPECTION_OUTCOMES = ("match", "empty", "swapped", "worn", "missing_part")
 REASONS = (
     "size_small",

@@ -26,7 +26,7 @@ from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.bench_carbon import measure
-from tests.evidence import Claim, _carbon_doubt
+from tests.evidence import Claim, _carbon_doubt, _carbon_law
 
 DAYS = date(2025, 2, 1), date(2026, 1, 31)
 YEAR = Question(since=DAYS[0], until=DAYS[1])
@@ -45,7 +45,9 @@ def claims() -> Iterator[Claim]:
         load(settings, [Path(place) / "files"])
         yield from _shop(settings)
         yield from _workbook(settings)
+        yield from _carbon_law.claims(settings)
         yield from _closed(settings)
+        yield from _carbon_law.chained(settings)
     with tempfile.TemporaryDirectory() as place:
         yield from _speed(Path(place))
 

@@ -73,8 +73,10 @@ def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def ruled(words: Words, found: pd.DataFrame) -> pd.DataFrame:
-    """Say in the reader's words whether each rule binds."""
-    return found.assign(status=[words.value("rule_status", s) for s in found["status"]])
+    """Say in the reader's words what each rule is, by which article, and whether it binds."""
+    own = {n: found[f"{n}_fr"] for n in ("name", "note")} if words.language == "fr" else {}
+    status = [words.value("rule_status", s) for s in found["status"]]
+    return found.assign(status=status, source=found["source"] + ", " + found["article"], **own)
 
 
 def reports(view: View) -> None:

@@ -48,6 +48,7 @@ dim_product = star_table(
             "unit_cost",
             "currency",
             "hs_chapter",
+            "cn_code",
             "footprint_class",
             "launched_on",
         )

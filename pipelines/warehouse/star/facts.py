@@ -335,6 +335,7 @@ fact_recovery = star_table(
     column(*_FX),
     column("derogation_reason", String, "Why destroyed"),
     column("evidence_ref", String, "What proves the reason"),
+    column("waste_treatment", String, "What the operator of the waste did"),
     column("weight_kg", Double, "Net weight of the units (kg)"),
     column("hs_chapter", String, "Customs chapter"),
     *_stamped(),
