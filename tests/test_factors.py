@@ -241,8 +241,8 @@ def test_no_factor_that_ships_is_far_from_the_others() -> None:
 
 
 def test_emissions_carry_a_caution_while_such_a_factor_is_used(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    """E2 and E3 go by truck_artic; 100 kg a t.km is some 1,000 times what ships."""
-    row = row_of("truck_artic", "100", factor_id="mine.artic", valid_from_year="2020")
+    """E2 and E3 go by truck_artic; 5 kg a t.km is some 30 times what ships."""
+    row = row_of("truck_artic", "5", factor_id="mine.artic", valid_from_year="2020")
     import_set(copy_of_tiny, written(tmp_path / "mine.csv", row), "mine")
     for name, caution in (("mine", "factor"), ("desnz", "")):
         choose(copy_of_tiny, name)
@@ -403,3 +403,40 @@ def test_the_template_of_glec_is_imported_once_it_is_filled(tmp_path: Path) -> N
         read_set(path, "glec")
     filled = [row | {"wtw": "0.5", "valid_from_year": "2025"} for row in rows]
     assert len(read_set(written(tmp_path / "glec.csv", *filled), "glec")) == len(rows)
+
+
+def test_a_factor_in_another_unit_is_refused(settings: Settings, tmp_path: Path) -> None:
+    """Grams for kilograms: 125.22 under kg a tonne-kilometre."""
+    with pytest.raises(FactorMissing, match=r"grams taken for kilograms\? Nothing was imported"):
+        import_set(settings, written(tmp_path / "mine.csv", row_of("truck_average", "125.22")), "mine")
+    with pytest.raises(FactorMissing, match="a figure is negative"):
+        row = ROW | {"wtt": "-0.1", "ttw": "0.6"}
+        import_set(settings, written(tmp_path / "mine.csv", row), "mine")
+
+
+def test_an_own_hub_is_used_as_it_is_given(settings: Settings, tmp_path: Path) -> None:
+    """No electricity is taken off it or put on it, in any country."""
+    row = row_of("hub_returns_centre", "0.001", activity="hub", unit="kgCO2e/parcel", factor_id="mine.hub")
+    import_set(settings, written(tmp_path / "mine.csv", row), "mine")
+    choose(settings, "mine")
+    found = {r["country"]: r for r in ledger(settings).table([2025], ["NO", "PL"]) if r["vehicle"] == row["vehicle"]}
+    assert {c: (r["factor_id"], r["wtw"]) for c, r in found.items()} == {"": ("mine.hub", "0.001")}
+
+
+def test_own_factors_of_countries_hold_there(settings: Settings, tmp_path: Path) -> None:
+    """Two regions: each in its country, and what ships elsewhere."""
+    rows = [row_of("van_diesel", w, factor_id=f"mine.{r}", region=r) for r, w in (("FR", "0.5"), ("DE", "0.6"))]
+    import_set(settings, written(tmp_path / "mine.csv", *rows), "mine")
+    choose(settings, "mine")
+    known = ledger(settings)
+    found = {c: known.fit("van_diesel", "kgCO2e/t.km", 2025, c) for c in ("FR", "DE", "ES", "")}
+    assert {c: r["factor_id"] for c, r in found.items() if r} == {
+        "FR": "mine.FR",
+        "DE": "mine.DE",
+        "ES": "desnz2025.van_diesel.tonne_km",
+        "": "desnz2025.van_diesel.tonne_km",
+    }
+
+
+def test_a_vehicle_that_nothing_ships_for_is_said() -> None:
+    assert factors.strangers([row_of("van_diesel", "0.5"), row_of("my_drone", "0.2")]) == ["my_drone"]

@@ -122,8 +122,10 @@ def test_the_workbook_alone_gives_the_totals(workbook: dict[str, pd.DataFrame]) 
     tonnes = workbook["ESRS E1-6"].set_index("row")["N"]
     assert tonnes.iloc[-1] == pytest.approx(kg.sum() / 1000)
     assert lines["factor_id"].isin(factors.index).all()
-    primary = lines["data_quality"] == "primary"
-    assert kg[primary].sum() / kg.sum() == pytest.approx(summary["share of primary data"])
+    reported = lines["inputs"] == "reported"
+    assert kg[reported].sum() / kg.sum() == pytest.approx(summary["share of reported inputs"])
+    assert summary["share of primary data (metered energy, given figures)"] == 0  # the sample shop meters nothing
+    assert set(lines["data_quality"]) == {"modelled", "default"}
 
 
 def test_the_total_is_the_metric_and_avoided_is_apart(

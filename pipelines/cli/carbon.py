@@ -440,5 +440,5 @@ def report(
         found = write(settings_of(warehouse), first, last, file)
     print(
         f"{file}: {found.total:,.1f} kg CO2e ({found.low:,.1f} to {found.high:,.1f}), {found.primary_share:.0%} from"
-        " primary data."
+        f" primary data, {found.reported_share:.0%} from reported inputs."
     )

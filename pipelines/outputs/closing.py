@@ -56,6 +56,7 @@ _COLUMNS = (
     "mass_kg",
     "tonne_km",
     "status",
+    "primary_share",
     "kg_co2e_wtt",
     "kg_co2e_ttw",
     "kg_co2e",

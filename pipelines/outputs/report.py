@@ -21,6 +21,7 @@ from sqlalchemy import select
 from pipelines import analyses, metrics
 from pipelines.analyses.emissions import BAND_ALL_IN, BAND_TONNE_KM, IMPLAUSIBLE
 from pipelines.errors import ReportError
+from pipelines.estimate.leg_own import METHODS
 from pipelines.factors import ledger
 from pipelines.metrics.question import Question
 from pipelines.outputs import closing, discarded, disclosure, ileap
@@ -43,7 +44,12 @@ AVOIDED = (
     "outside the inventory, never deducted (GHG Protocol Scope 3, 9.5); an estimate against a baseline: told to"
     " consumers, it is an environmental claim under Directive (EU) 2024/825 since 27 September 2026"
 )
-QUALITY = {"measured": "primary", "imputed": "modelled", "assumed": "default"}
+QUALITY = {"measured": "modelled", "imputed": "modelled", "assumed": "default"}
+"""Data quality as GLEC and iLEAP name it, where no energy was metered and nobody gave the kilograms: those are primary.
+
+An average factor makes reported inputs no primary data.
+"""
+INPUTS = {"measured": "reported", "imputed": "derived", "assumed": "assumed"}
 _LINE = [
     "activity",
     "role",
@@ -53,6 +59,7 @@ _LINE = [
     "factor_value",
     "factor_unit",
     "data_quality",
+    "inputs",
 ]
 t = STAR.tables
 
@@ -69,6 +76,7 @@ class Report:
     low: float
     high: float
     primary_share: float
+    reported_share: float
     sheets: dict[str, pd.DataFrame] = field(default_factory=dict)
     method: list[str] = field(default_factory=list)
 
@@ -91,7 +99,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         scale = (
             total / float(whole["value"]) if whole["value"] else np.nan
         )  # closed months keep their figures: the doubt is the same share
-        primary = lines.loc[lines["data_quality"] == "primary", "kg_co2e"].sum()
+        primary, reported = lines["kg_co2e_primary"].sum(), lines.loc[lines["inputs"] == "reported", "kg_co2e"].sum()
         report = Report(
             since,
             until,
@@ -101,6 +109,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
             float(whole["low"]) * scale,
             float(whole["high"]) * scale,
             float(primary / total) if total else np.nan,
+            float(reported / total) if total else np.nan,
         )
         used = _factors(build, lines, months)
         conventions = {
@@ -131,8 +140,12 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
 
     One per activity, part, category, allocation, factor and data quality.
     """
+    share = found["primary_share"].astype(float).fillna(0.0) if "primary_share" in found else 0.0
+    is_primary = found["allocation"].isin(METHODS)
     known = found.assign(
-        data_quality=looked_up(found["status"], QUALITY),
+        data_quality=looked_up(found["status"], QUALITY).mask(is_primary, "primary"),
+        inputs=looked_up(found["status"], INPUTS),
+        kg_co2e_primary=found["kg_co2e"] * share,
         **{n: found[n].fillna("") for n in ("factor_id", "factor_unit", "allocation", "scope3_category", "activity")},
     )
     known["factor_value"] = known["factor_value"].astype(float)
@@ -142,6 +155,7 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
         tonne_km=("tonne_km", "sum"),
         kg_co2e_wtt=("kg_co2e_wtt", "sum"),
         kg_co2e_ttw=("kg_co2e_ttw", "sum"),
+        kg_co2e_primary=("kg_co2e_primary", "sum"),
         without_factor=("kg_co2e", lambda kg: int(kg.isna().sum())),
     )
     sums["kg_co2e"] = (sums["amount"] * sums["factor_value"]).fillna(0.0)
@@ -154,6 +168,7 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
         "scope3_category",
         "allocation",
         "data_quality",
+        "inputs",
         "elements",
         "amount",
         "amount_unit",
@@ -163,6 +178,7 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
         "kg_co2e",
         "kg_co2e_wtt",
         "kg_co2e_ttw",
+        "kg_co2e_primary",
         "tonne_km",
         "without_factor",
     ]
@@ -186,7 +202,8 @@ def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float])
         ("total, well to wheel", report.total, "kg CO2e"),
         ("90% interval, low", report.low, "kg CO2e"),
         ("90% interval, high", report.high, "kg CO2e"),
-        ("share of primary data", report.primary_share, "share"),
+        ("share of primary data (metered energy, given figures)", report.primary_share, "share"),
+        ("share of reported inputs", report.reported_share, "share"),
         *((f"of which {str(name).replace('_', ' ')}", value, "kg CO2e") for name, value in by.items()),
         (
             "per parcel, all in (by stop, parcel or tonne-kilometre)",
@@ -207,7 +224,7 @@ def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float])
 def _scope3(lines: pd.DataFrame) -> pd.DataFrame:
     sums = lines.groupby("scope3_category", as_index=False)[["kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw"]].sum(min_count=1)
     sums["category"] = looked_up(sums["scope3_category"], CATEGORIES).fillna("")
-    primary = lines[lines["data_quality"] == "primary"].groupby("scope3_category")["kg_co2e"].sum()
+    primary = lines.groupby("scope3_category")["kg_co2e_primary"].sum()
     sums["primary_share"] = looked_up(sums["scope3_category"], primary).fillna(0.0) / sums["kg_co2e"].where(
         sums["kg_co2e"] > 0
     )
@@ -293,6 +310,10 @@ def _method(settings: Settings, report: Report) -> list[str]:
         (
             "The chain of transport and hub elements follows the structure of ISO 14083; it is not certified. Customer"
             " trips, packaging, repair and treatment stand beside the chain with totals of their own."
+        ),
+        (
+            "Well to wheel is energy provision plus operation where a publisher tells them apart. Of a line whose factor"
+            " is one figure (electricity of a country, life cycles) both parts are empty, so they sum to less."
         ),
         (
             "A line is amount x factor. Amounts: tonne-kilometres, kilometres of a trip's or a round's share, parcels,"

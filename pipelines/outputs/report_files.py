@@ -79,7 +79,7 @@ def to_pdf(report: "Report") -> bytes:
     page.set_font("helvetica", size=11)
     said = (
         f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests"
-        f" on primary data. Build {report.build}."
+        f" on primary data, {report.reported_share:.0%} on reported inputs. Build {report.build}."
     )
     page.multi_cell(0, 6, _latin(said), new_x="LMARGIN", new_y="NEXT")
     for name in SHOWN:
