@@ -409,9 +409,9 @@ def test_a_factor_in_another_unit_is_refused(settings: Settings, tmp_path: Path)
     """Grams for kilograms: 125.22 under kg a tonne-kilometre."""
     with pytest.raises(FactorMissing, match=r"grams taken for kilograms\? Nothing was imported"):
         import_set(settings, written(tmp_path / "mine.csv", row_of("truck_average", "125.22")), "mine")
+    below = written(tmp_path / "below.csv", ROW | {"wtt": "-0.1", "ttw": "0.6"})
     with pytest.raises(FactorMissing, match="a figure is negative"):
-        row = ROW | {"wtt": "-0.1", "ttw": "0.6"}
-        import_set(settings, written(tmp_path / "mine.csv", row), "mine")
+        import_set(settings, below, "mine")
 
 
 def test_an_own_hub_is_used_as_it_is_given(settings: Settings, tmp_path: Path) -> None:

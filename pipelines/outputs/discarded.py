@@ -95,7 +95,7 @@ def discards(build: Build, since: date, until: date) -> pd.DataFrame:
     key = ["return_line_key", "disposition"]
     for frame in (lot_rows, recovered):  # pandas cannot join on texts that it took from no row at all
         frame["disposition"] = frame["disposition"].astype(object)
-    taken = recovered.groupby(key, as_index=False)["units"].sum().rename(columns={"units": "taken"})
+    taken = recovered.groupby(key, as_index=False)[["units"]].sum().rename(columns={"units": "taken"})
     rest = lot_rows.merge(taken, on=key, how="left")
     rest["units"] = (rest["units"] - rest["taken"].fillna(0)).clip(lower=0)
     recovered = recovered.merge(lot_rows[[*key, "disposed_on"]], on=key, how="left")

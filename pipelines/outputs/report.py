@@ -312,8 +312,8 @@ def _method(settings: Settings, report: Report) -> list[str]:
             " trips, packaging, repair and treatment stand beside the chain with totals of their own."
         ),
         (
-            "Well to wheel is energy provision plus operation where a publisher tells them apart. Of a line whose factor"
-            " is one figure (electricity of a country, life cycles) both parts are empty, so they sum to less."
+            "Well to wheel is energy provision plus operation where a publisher tells them apart. Of a line whose"
+            " factor is one figure (electricity of a country, life cycles) both parts are empty, so they sum to less."
         ),
         (
             "A line is amount x factor. Amounts: tonne-kilometres, kilometres of a trip's or a round's share, parcels,"
