@@ -107,6 +107,23 @@ def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4
                 **same("place_id=RC minutes=3 hourly_cost=24 currency=EUR")
             )
         ),
+        "activity_use": (
+            pd.DataFrame({"use_id": ["U1", "U2", "U3"], "shared_by": vocabulary.SHARE_KEYS}).assign(
+                began_at=first,
+                ended_at=first + 60 * DAY,
+                movement_id=["M3", None, None],
+                place_id=[None, "RC", None],
+                carrier=[None, None, "Relais"],
+                activity_amount=[20.0, 500.0, None],
+                activity_unit=["l", "kWh", None],
+                fuel=["diesel", "electricity", None],
+                refrigerant_kg=[0.01, None, None],
+                kg_co2e=[None, None, 90.0],
+                kg_co2e_ttw=[None, None, 70.0],
+                shared_total=[None, 4000.0, None],
+                **same("refrigerant=r404a calculated_by=Relais calculated_with=model primary_share=.8 share=.5"),
+            )
+        ),
         "carrier_claim": (
             pd.DataFrame({"claim_id": ["CL1", "CL2"], "parcel_id": ["B4", "B8"]}).assign(
                 opened_at=first + 40 * DAY,
@@ -262,7 +279,14 @@ def _chain(events: pd.DataFrame) -> pd.DataFrame:
         cost_amount=role.map({"first_mile": 1.5, "trunk": 2.5}),
         movement_id="M" + legs["step"].astype(str),
         trip_share=None,
-        **same("service=standard fuel=diesel mass_kg=.8 distance_type=actual currency=EUR movement_parcels=40"),
+        kg_co2e=turn(len(legs), (None, None, None, None, 0.2)),
+        kg_co2e_ttw=turn(len(legs), (None, None, None, None, 0.1)),
+        activity_amount=turn(len(legs), (None, None, 0.5, None, None)),
+        activity_unit=turn(len(legs), (None, None, "l", None, None)),
+        refrigerant_kg=turn(len(legs), (None, None, 0.001, None, None)),
+        **same("activity_share=.1 shared_by=mass refrigerant=r404a calculated_by=Kurier calculated_with=model"),
+        **same("primary_share=.5 service=standard fuel=diesel mass_kg=.8 distance_type=actual"),
+        **same("currency=EUR movement_parcels=40"),
     )
 
 
