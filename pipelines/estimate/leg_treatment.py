@@ -132,12 +132,13 @@ def _kinds(parcels: Select[Any] | None) -> Subquery:
 def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
     """Give each treatment leg's goods by what is done with them, each kind with its factor.
 
-    A leg that names its treatment is of that alone. Treatments of one parcel that were not weighed share its goods.
+    A leg that names a treatment of its owner's is of that alone; one of ours is what happens to goods that say nothing
+    themselves. Treatments of one parcel that were not weighed share its goods.
     """
     place, goods, treated = t["dim_place"], goods_of(parcels), _kinds(parcels)
-    is_named = leg.c.vehicle.is_not(None)
+    is_named = func.coalesce(~leg.c.vehicle.in_((*set(TREATMENTS.values()), LANDFILL)), False)
     to_landfill = and_(treated.c.kind == "treatment_energy_recovery", place.c.kind == "landfill")
-    of_kind = case((to_landfill, LANDFILL), else_=treated.c.kind)
+    of_kind = case((to_landfill, LANDFILL), else_=func.coalesce(treated.c.kind, leg.c.vehicle))
     kind = case((is_named, leg.c.vehicle), else_=_FACTOR_OF.c.vehicle)
     by_the_kilogram = [v for v in known.vehicles("kgCO2e/kg") if known.unit_of(v, UNITS) == "kgCO2e/kg"]
     unit = case((kind.in_(by_the_kilogram), "kgCO2e/kg"), else_="kgCO2e/t")
@@ -171,7 +172,10 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
         .outerjoin(treated, and_(treated.c.parcel_key == leg.c.parcel_key, ~is_named))
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
-        .outerjoin(_FACTOR_OF, and_(_FACTOR_OF.c.kind == of_kind, _FACTOR_OF.c.material == treated.c.material))
+        .outerjoin(
+            _FACTOR_OF,
+            and_(_FACTOR_OF.c.kind == of_kind, _FACTOR_OF.c.material == func.coalesce(treated.c.material, "")),
+        )
         .outerjoin(
             factor,
             and_(

@@ -26,7 +26,7 @@ from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.bench_carbon import measure
-from tests.evidence import Claim, _carbon_doubt, _carbon_law
+from tests.evidence import Claim, _carbon_doubt, _carbon_law, _carbon_own, _carbon_trail
 
 DAYS = date(2025, 2, 1), date(2026, 1, 31)
 YEAR = Question(since=DAYS[0], until=DAYS[1])
@@ -38,12 +38,14 @@ def claims() -> Iterator[Claim]:
     """Claim the examples, the laws, the demo shop's bands and story, the workbook, closed months and the speed."""
     yield from _examples()
     yield from _laws()
+    yield from _carbon_own.claims()
     yield from _carbon_doubt.claims()
     with tempfile.TemporaryDirectory() as place:
         settings = Settings(warehouse=Path(place) / "warehouse")
         write_sample(Path(place) / "files", 200_000, 20_260_131, until=date(2026, 1, 31))
         load(settings, [Path(place) / "files"])
         yield from _shop(settings)
+        yield from _carbon_trail.claims(Path(place) / "files", settings)
         yield from _workbook(settings)
         yield from _carbon_law.claims(settings)
         yield from _closed(settings)
@@ -230,7 +232,7 @@ def _shop(settings: Settings) -> Iterator[Claim]:
 
 def _holds(formula: str) -> bool:
     left, right = formula.rsplit(" = ", 1)
-    plain = re.sub(r"kgCO2e/[a-z.]+|parcels?|uses|kg|km", " ", left).replace("x", "*")
+    plain = re.sub(r"kgCO2e/[A-Za-z0-9.]+|parcels?|uses|kg|km", " ", left).replace("x", "*")
     return math.isclose(float(eval(plain, {"__builtins__": {}})), float(right.split()[0]), rel_tol=1e-8, abs_tol=1e-9)
 
 
