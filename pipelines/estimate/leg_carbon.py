@@ -148,17 +148,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
 
     return case(
         (leg.c.vehicle.is_not(None), leg.c.vehicle),
-        (
-            leg.c.role == "packaging",
-            case(
-                (words.regexp_match("tote|crate|reusable"), "packaging_crate"),
-                (words.regexp_match("original|used again|reused"), "packaging_none"),
-                (words.regexp_match("paper"), "packaging_paper"),
-                (words.regexp_match("bag|film|plastic|poly"), "packaging_film"),
-                (words.regexp_match("mailer|padded"), "packaging_mailer"),
-                (words.regexp_match("box|board|carton|corrugated"), "packaging_board"),
-            ),
-        ),
+        (leg.c.role == "packaging", _packaging(words)),
         (
             leg.c.element_type == "hub",
             case(
@@ -193,6 +183,18 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
         ),
         (leg.c.mode == "bike", case((and_(~_is_trip(leg.c), leg.c.fuel.is_not(None)), "cargo_bike"), else_="bike")),
         (leg.c.role == "customer_trip", "trip_mix"),
+    )
+
+
+def _packaging(words: Expression) -> Expression:
+    """Name the factor of packaging by the words of its service."""
+    return case(
+        (words.regexp_match("tote|crate|reusable"), "packaging_crate"),
+        (words.regexp_match("original|used again|reused"), "packaging_none"),
+        (words.regexp_match("paper"), "packaging_paper"),
+        (words.regexp_match("bag|film|plastic|poly"), "packaging_film"),
+        (words.regexp_match("mailer|padded"), "packaging_mailer"),
+        (words.regexp_match("box|board|carton|corrugated"), "packaging_board"),
     )
 
 
