@@ -41,8 +41,8 @@ CATEGORIES = {
     "12": "End-of-life treatment of sold products",
 }
 AVOIDED = (
-    "outside the inventory, never deducted (GHG Protocol Scope 3, 9.5); an estimate against a baseline: told to"
-    " consumers, it is an environmental claim under Directive (EU) 2024/825 since 27 September 2026"
+    "outside the inventory, never deducted (GHG Protocol Scope 3, 9.5); an estimate against a baseline:"
+    " addressed to consumers, it is an environmental claim under Directive (EU) 2024/825 since 27 September 2026"
 )
 QUALITY = {"measured": "modelled", "imputed": "modelled", "assumed": "default"}
 """Data quality as GLEC and iLEAP name it, where no energy was metered and nobody gave the kilograms: those are primary.
