@@ -7,7 +7,6 @@ lognormal. A cell may rest on a source in part only: a site's electricity is a p
 are the same in every question, so totals of parts and wholes agree.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -98,7 +97,7 @@ def _spread(rng: np.random.Generator, draws: int) -> Floats:
 
 def drawn_error(name: str, doubt: Doubt, draws: int = DRAWS, seed: int = SEED) -> Floats:
     """Draw the error of one source; the same in every question of as many draws."""
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    rng = np.random.default_rng([seed, int.from_bytes(name.encode())])
     if isinstance(doubt, Shares):
         return doubt.errors(np.stack([_spread(rng, draws) for _ in doubt.stated[1:]], axis=1))
     return doubt.errors(_spread(rng, draws))

@@ -29,7 +29,6 @@ VERBS = (
     "accrual",
     "at-risk",
     "levers",
-    "uncertainty",
     "forecast",
     "forecast --tested",
     "claims",

@@ -299,9 +299,8 @@ def levers(
     print_rows(rows, output, title, why)
 
 
-@app.command(epilog=example("backhaul uncertainty --from 2025-01-01 --where country=FR"))
+@app.command(epilog=example("backhaul uncertainty --from 2025-01-01"))
 def uncertainty(
-    where: Where = None,
     since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     warehouse: Warehouse = "warehouse",
@@ -311,7 +310,7 @@ def uncertainty(
     from pipelines import analyses, metrics
 
     with opened(warehouse) as build:
-        question = question_of(since, until).but(where=filters_of(build, "kg_co2e", where))
+        question = question_of(since, until)
         found = analyses.tornado(build, question)
         total = metrics.answer(build, "kg_co2e", question).iloc[0]
         currency = build.info.get("reporting_currency", "EUR")
