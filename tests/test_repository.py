@@ -34,6 +34,8 @@ OWN_WORDS = {
     "months.csv",
     "reasons.csv",
     "dispositions.csv",
+    "materials.csv",
+    "glec_template.csv",  # to be filled by its owner
     "note_words.csv",
     "statuses.csv",
 }  # our vocabulary, not figures

@@ -179,7 +179,7 @@ def parameters_list(warehouse: Warehouse = "warehouse", output: FormatOption = F
 @parameter_app.command(name="import", epilog=example("backhaul parameters import parameters.csv"))
 def parameters_import(
     file: Annotated[
-        Path, typer.Argument(help="CSV: parameter, applies_to, country, valid_from_year, value, low, high, source.")
+        Path, typer.Argument(help="CSV with the columns that `backhaul parameters list --format csv` prints.")
     ],
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
