@@ -73,6 +73,7 @@ VERBS = (
     "factors list",
     "factors compare ademe",
     "factors missing",
+    "parameters list",
     "explain R0",
     "levers",
     "uncertainty",
@@ -114,6 +115,8 @@ NOT_SAID = {
     "rotate-key": "judges each load again, as a load does; tests/test_cli.py",
     "factors import": "lands factors and builds anew, as a load does; tests/test_cli.py",
     "factors use": "builds anew with other factors, as a load does; tests/test_cli.py",
+    "parameters import": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
+    "parameters survey": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
     "policy publish": "lands a policy and builds anew, as a load does; tests/test_policies.py",
 }
 """Commands that are said to no shape, and why."""

@@ -90,7 +90,7 @@ def items(**given: object) -> pd.DataFrame:
 
 def worth_of(found: pd.DataFrame, carbon_price: float = 0.0, euro: float = 1.0) -> dict[str, float]:
     rates = pd.DataFrame(columns=["disposition", "category", "rate"])
-    worth, _ = _values(found, rates, carbon_price, 0.01, euro)
+    worth, _ = _values(found, rates, carbon_price, 0.01, euro, {})
     return dict(zip(ROUTES, worth[0].tolist(), strict=True))
 
 

@@ -440,3 +440,17 @@ def test_own_factors_of_countries_hold_there(settings: Settings, tmp_path: Path)
 
 def test_a_vehicle_that_nothing_ships_for_is_said() -> None:
     assert factors.strangers([row_of("van_diesel", "0.5"), row_of("my_drone", "0.2")]) == ["my_drone"]
+
+
+def test_levers_and_dispositions_compare_with_the_chosen_set(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    """A train of 0.02 kg a t.km and recycling of 33 kg a tonne, of a set of one's own."""
+    rows = [
+        row_of("rail_freight", "0.02", factor_id="mine.rail", mode="rail"),
+        row_of("treatment_recycling", "33", factor_id="mine.recycling", activity="treatment", unit="kgCO2e/t"),
+    ]
+    import_set(copy_of_tiny, written(tmp_path / "mine.csv", *rows), "mine")
+    choose(copy_of_tiny, "mine")
+    load(copy_of_tiny, rebuild=True)
+    with current_build(copy_of_tiny.warehouse) as build:
+        found = [analyses.factor_of(build, r["vehicle"], r["unit"]) for r in rows]
+    assert found == [0.02, 33]
