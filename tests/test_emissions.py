@@ -118,7 +118,7 @@ def test_what_a_leg_rests_on(sample_build: Build) -> None:
     )
     crate = dict(rests_on(sample_build, "desnz2025.packaging_crate", "packaging", None, "measured", None))
     assert crate == {"factor:packaging_crate": 1, "parameter:packaging_uses": 1}
-    hub = dict(rests_on(sample_build, "ademe2023.hub_sorting.DE.owid2023", "hub", None, None, None))
+    hub = dict(rests_on(sample_build, "ademe2023.hub_sorting.DE.owid2025", "hub", None, None, None))
     power = hub["parameter:hub_electricity.hub_sorting"]
     assert 0 < power == hub["factor:grid.DE"] < 1
     assert hub["factor:hub_sorting"] == pytest.approx(1 - power)

@@ -50,7 +50,7 @@ def use(connection: Connection) -> None:
             kg_co2e = o.kg_co2e, kg_co2e_wtt = o.kg_co2e_wtt, kg_co2e_ttw = o.kg_co2e_ttw,
             kg_co2e_biogenic = o.kg_co2e_biogenic, kg_co2e_market = o.kg_co2e_market,
             factor_id = CASE WHEN o.kg_co2e IS NOT NULL THEN o.factor_id END, amount = o.amount, method = o.method,
-            primary_share = o.primary_share, status = 'measured'
+            primary_share = o.primary_share, status = 'measured', distance_status = NULL, mass_status = NULL
         FROM own_leg o WHERE o.leg_key = estimate_leg_carbon.leg_key;
         DELETE FROM estimate_leg_part WHERE part IN {PARTS} OR leg_key IN (SELECT leg_key FROM own_leg);
         INSERT INTO estimate_leg_part BY NAME

@@ -92,8 +92,9 @@ def _on_the_way(_: Time) -> Expression:
 
 KG_CELLS = _by_cell("kg", lambda _: leg_carbon.c.kg_co2e)
 KG_CELLS_OF_RETURNS = _by_cell("kg", lambda _: leg_carbon.c.kg_co2e, base=_BY_RETURN)
-PRIMARY_CELLS = _by_cell(
-    "primary", lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")
+PRIMARY_CELLS = _by_cell("primary", lambda _: leg_carbon.c.kg_co2e * func.coalesce(leg_carbon.c.primary_share, 0.0))
+REPORTED_CELLS = _by_cell(
+    "reported", lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")
 )
 TONNE_KM_CELLS = _by_cell(
     "kg", lambda _: func.coalesce(leg_carbon.c.kg_co2e_tonne_km, leg_carbon.c.kg_co2e), _on_the_way
@@ -262,8 +263,13 @@ METRICS = (
         "up",
         ("return", "leg"),
         (REPORTED, KG, *COVERAGE),
-        shares.covered(shares.ratio_of("reported", "kg", counted=False, nothing=why("no_emissions"))),
+        shares.covered(
+            doubted(
+                shares.ratio_of("reported", "kg", counted=False, nothing=why("no_emissions")), REPORTED_CELLS, KG_CELLS
+            )
+        ),
         family="carbon",
+        is_systematic=True,
     ),
     Metric(
         "kg_co2e_per_parcel",
