@@ -68,6 +68,7 @@ elif shown == "sure":
             view,
             "kg_co2e_per_parcel",
             "transport_kg_co2e_per_parcel",
+            "reported_inputs_share",
             beside={
                 "kg_co2e_per_parcel": words("emissions.all_in"),
                 "transport_kg_co2e_per_parcel": words("emissions.tonne_km"),
