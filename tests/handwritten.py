@@ -140,11 +140,10 @@ _LOT_AVOIDED = "fact_return_line JOIN estimate_avoided_carbon USING (return_lot_
 _DECIDED = "inspected_at IS NOT NULL AND outcome IS NOT NULL"
 _LOT_COST = "fact_return_line JOIN estimate_return_cost USING (return_lot_key)"
 _LEG_CARBON = "fact_return_leg JOIN estimate_leg_carbon USING (leg_key)"
-_CELL = (
-    "factor_id AS u_factor, role AS u_role, if(distance_status = 'imputed', coalesce(estimate_leg_carbon.distance_type,"
-    " 'imputed'), distance_status) AS u_distance, mass_status AS u_mass, if(role = 'customer_trip' AND trip_share IS"
-    " NULL, 'assumed', NULL) AS u_share"
-)
+_CELL = """factor_id AS u_factor, role AS u_role, CASE WHEN distance_status = 'imputed' THEN
+    coalesce(estimate_leg_carbon.distance_type, 'imputed') WHEN distance_status = 'assumed' AND lane_key IN (SELECT
+    lane_key FROM dim_lane WHERE method = 'same area') THEN 'same_area' ELSE distance_status END AS u_distance,
+    mass_status AS u_mass, if(role = 'customer_trip' AND trip_share IS NULL, 'assumed', NULL) AS u_share"""
 _COVERED = "count(*) AS legs, count(*) FILTER (kg_co2e IS NULL) AS unknown"
 _NET = "net_amount * fx_rate"
 _IN_FLOW = """requested_at IS NOT NULL AND restocked_at IS NULL AND disposed_at IS NULL AND cancelled_at IS NULL

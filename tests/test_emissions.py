@@ -111,6 +111,7 @@ def test_what_a_leg_rests_on(sample_build: Build) -> None:
         "parameter:circuity",
         "parameter:parcel_mass",
     )
+    assert inputs("x.van", "first_mile", "same_area", None, None) == ("parameter:same_area_distance",)
     assert inputs("x.truck", "trunk", "shortest_feasible", None, None) == ("parameter:road_adjustment",)
     assert inputs("x.air_long", "trunk", "great_circle", None, None) == ()  # a flight's factor holds its detours
     assert inputs("x.packaging_film", "packaging", None, "assumed", None) == (

@@ -21,7 +21,7 @@ from pipelines.metrics.catalogue.carbon import KG_CELLS
 from pipelines.metrics.cautions import doubt, doubted, of_either
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import BoundQuestion
-from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
+from pipelines.metrics.facts import LEGS, lane_of, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.finish.doubt import CELL, cells, measuring, rests_on, spreads
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression
@@ -187,6 +187,7 @@ def _traced() -> Select[Any]:
         .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
         .outerjoin(start, start.c.place_key == legs.c.from_place_key)
         .outerjoin(end, end.c.place_key == legs.c.to_place_key)
+        .outerjoin(lane_of, lane_of.c.lane_key == legs.c.lane_key)
     )
 
 

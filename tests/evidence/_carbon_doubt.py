@@ -47,8 +47,9 @@ COPY (SELECT * REPLACE (
 """
 _LEGS = """
 SELECT l.leg_key, l.parcel_id, l.carrier, l.role, c.factor_id, c.distance_status, c.distance_type, c.mass_status,
-    l.trip_share IS NULL AS is_unsaid, c.kg_co2e, any_value(r.category) AS category
+    d.method = 'same area' AS is_near, l.trip_share IS NULL AS is_unsaid, c.kg_co2e, any_value(r.category) AS category
 FROM fact_return_leg l JOIN estimate_leg_carbon c USING (leg_key) LEFT JOIN fact_return_line r USING (parcel_key)
+    LEFT JOIN dim_lane d USING (lane_key)
 WHERE c.kg_co2e IS NOT NULL GROUP BY ALL ORDER BY 1
 """
 _SHARES = """
@@ -175,7 +176,7 @@ class _World:
 def _truths(leg: pd.DataFrame, rates: dict[str, float], world: _World) -> Any:
     """Draw what each leg emitted: (legs, worlds), in kg CO2e."""
     sd = {k.partition(".")[2]: v for k, (_, v, _) in world.stated.items() if k.startswith("factor_uncertainty.")}
-    kinds = ["factor_id", "role", "distance_status", "distance_type", "mass_status", "is_unsaid", "category"]
+    kinds = ["factor_id", "role", "distance_status", "distance_type", "mass_status", "is_near", "is_unsaid", "category"]
     number_of = leg.groupby(kinds, dropna=False).ngroup().to_numpy()
     first = leg.assign(n=number_of).drop_duplicates("n").sort_values("n")
     shared = np.stack([_off(world, sd, rates, row) for row in first.to_dict("records")])
@@ -189,7 +190,7 @@ def _off(world: _World, sd: dict[str, float], rates: dict[str, float], row: dict
     off = _factor_off(world, sd, rates, role, factor)
     if row["distance_status"] == "assumed":
         usual = {"customer_trip": "trip", "first_mile": "first_mile", "onward": "onward"}.get(role, "trunk")
-        off = off * world.bounded(f"{usual}_distance")
+        off = off * world.bounded("same_area_distance" if row["is_near"] is True else f"{usual}_distance")
     elif row["distance_status"] == "imputed":
         off = off * world.bounded("circuity" if row["distance_type"] == "great_circle" else "road_adjustment")
     if row["mass_status"] == "assumed":

@@ -260,6 +260,8 @@ CANCELLED_THEN = replace(CREDITS, name="cancelled_then", days={"period": matches
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
 SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
 
+lane_of = t["dim_lane"]
+_LANE: dict[str, tuple[FromClause, Sql]] = {"u_distance": (lane_of, lambda _: lane_of.c.lane_key == legs.c.lane_key)}
 _DOUBT: dict[str, Sql] = {
     "u_factor": lambda _: leg_carbon.c.factor_id,
     "u_role": lambda _: legs.c.role,
@@ -267,6 +269,13 @@ _DOUBT: dict[str, Sql] = {
         (
             leg_carbon.c.distance_status == literal_column("'imputed'"),
             func.coalesce(leg_carbon.c.distance_type, leg_carbon.c.distance_status),
+        ),
+        (
+            and_(
+                leg_carbon.c.distance_status == literal_column("'assumed'"),
+                lane_of.c.method == literal_column("'same area'"),
+            ),
+            literal_column("'same_area'", String),
         ),
         else_=leg_carbon.c.distance_status,
     ),
@@ -335,6 +344,7 @@ LEGS = FactTable(
         leg_carbon.c.status,
     ),
     alone=leg_carbon,
+    joins=_LANE,
     noun="transport legs",
 )
 LOT_CARBON = FactTable(
@@ -358,6 +368,7 @@ LOT_LEGS = replace(
     .join(legs, legs.c.parcel_key == lots.c.parcel_key)
     .join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key),
     details=_DOUBT,
+    joins=_LANE,
     alone=None,
 )
 """Each lot with each leg of its parcel, for the doubt about the lot's share: `lot_carbon.share`."""

@@ -49,6 +49,7 @@ _TOLD_BY = {
     "factor:treatment": "treatment_statement",
     "factor:": "carrier_fuel",
     "parameter:trip_": "trip_survey",
+    "parameter:same_area_distance": "trip_survey",
     "parameter:packaging_uses": "crate_count",
     "parameter:packaging_mass": "scale",
     "parameter:parcel_mass": "scale",
@@ -85,7 +86,9 @@ def inputs(factor: str | None, role: str, distance: str | None, mass: str | None
     ('parameter:first_mile_distance',)
     """
     found = []
-    if distance == "assumed":
+    if distance == "same_area":
+        found.append("parameter:same_area_distance")
+    elif distance == "assumed":
         found.append(f"parameter:{_USUAL.get(role, 'trunk_distance')}")
     elif distance in _IMPUTED and not kind(factor or "").startswith("air_"):  # a flight's factor holds its detours
         found.append(_IMPUTED[distance])
