@@ -359,7 +359,7 @@ def _leg(
 LEGS = [
     _leg(1, "a", "trunk", "truck", 0.5, "measured"),
     _leg(2, "a", "hub", "site", 0.1, "imputed"),
-    _leg(3, "c", "trunk", "truck", 2.0, "measured", method="energy", primary_share=1.0),
+    _leg(3, "c", "trunk", "truck", 2.0, "measured", method="energy", primary_share=1.0, amount=20.0),
     _leg(4, "d", "first_mile", "van", 0.4, "assumed"),
 ]
 LOT_CARBON = [("a", 0.5, 0.3, 0.25), ("b", 0.5, 0.3, 0.25), ("c", 1.0, 2.0, 2.0), ("d", 1.0, 0.4, 0.0)]

@@ -639,7 +639,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "primary_data_share": (
         ("role",),
         (
-            "SELECT role, sum(CASE method WHEN 'energy' THEN kg_co2e WHEN 'given' THEN kg_co2e * primary_share ELSE 0"
+            "SELECT role, sum(CASE estimate_leg_carbon.method WHEN 'energy' THEN kg_co2e WHEN 'given' THEN kg_co2e * primary_share ELSE 0"
             f" END) AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"
         ),
     ),

@@ -916,7 +916,7 @@ def test_lanes_and_trace(build: Build) -> None:
     assert lanes["kg_co2e"].tolist() == pytest.approx([2.5, 0.4, 0.1])
     assert lanes["from_name"].iloc[0] == "Relais Nantes"
     leg = analyses.trace(build, "shop:leg-3")
-    assert leg["formula"] == "100 km x 0.5 kg / 1000 x 0.1 kg/t.km = 2 kg CO2e"
+    assert leg["formula"] == "20 x 0.1 kg/t.km = 2 kg CO2e"
     assert leg["factor_source_address"] == "https://example.org"
     with pytest.raises(UnknownDimension, match="no leg"):
         analyses.trace(build, "shop:leg-99")
