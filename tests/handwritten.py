@@ -639,8 +639,9 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "primary_data_share": (
         ("role",),
         (
-            "SELECT role, sum(CASE estimate_leg_carbon.method WHEN 'energy' THEN kg_co2e WHEN 'given' THEN kg_co2e * primary_share ELSE 0"
-            f" END) AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"
+            "SELECT role, sum(CASE e.method WHEN 'energy' THEN kg_co2e WHEN 'given' THEN kg_co2e * e.primary_share ELSE"
+            f" 0 END) AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM fact_return_leg"
+            " JOIN estimate_leg_carbon e USING (leg_key) GROUP BY 1"
         ),
     ),
     "reported_inputs_share": (
