@@ -59,6 +59,22 @@ def test_a_closed_month_stays_as_it_was_signed_for(copy_of_tiny: Settings) -> No
     assert told.total == pytest.approx(first.kg_co2e)  # the report stands by what was signed
 
 
+def test_a_part_of_a_closed_month_and_the_year_before_are_as_signed(copy_of_tiny: Settings) -> None:
+    """Under another set, half of December and the comparison of a year later still read what was signed."""
+    with current_build(copy_of_tiny.warehouse) as build:
+        half = closing.elements(build, date(2025, 12, 1), date(2025, 12, 15))["kg_co2e"].sum()
+    closing.close(copy_of_tiny, "2025-12", "A. Martin")
+    choose(copy_of_tiny, "ademe")
+    load(copy_of_tiny, rebuild=True)
+    with current_build(copy_of_tiny.warehouse) as build:
+        now = closing.elements(build, date(2025, 12, 1), date(2025, 12, 15))["kg_co2e"].sum()
+        told, months = closing.span_elements(copy_of_tiny, build, date(2025, 12, 1), date(2025, 12, 15))
+    assert half > 0
+    assert now != pytest.approx(half)
+    assert told["kg_co2e"].sum() == pytest.approx(half)
+    assert [c.month for c in months] == ["2025-12"]
+
+
 def test_later_data_are_told_apart_by_cause(copy_of_tiny: Settings, tmp_path: Path) -> None:
     """A leg that came late, one taken back, one whose weight was corrected."""
     closing.close(copy_of_tiny, "2025-12", "A. Martin")
@@ -206,7 +222,7 @@ def test_what_cannot_be_reported(copy_of_tiny: Settings, tmp_path: Path) -> None
 
 def test_text_that_looks_like_a_formula_stays_text() -> None:
     sheets = {"x": pd.DataFrame({"a": ["=1+1", "plain", ""]})}
-    found = report.Report(*SPAN, "b", "2026-01-01T00:00:00", 1.0, 0.5, 2.0, 0.5, sheets, [])
+    found = report.Report(*SPAN, "b", "2026-01-01T00:00:00", 1.0, 0.5, 2.0, 0.5, 0.5, sheets, [])
     cells = [c.value for (c,) in load_workbook(io.BytesIO(report_files.to_xlsx(found)))["x"].iter_rows(min_row=2)]
     assert cells[:2] == ["'=1+1", "plain"]
 
