@@ -1,6 +1,7 @@
 """Figures of one's own: a round shared by its drops, a carrier's statement, figures beside the model, negative ones."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from pipelines import metrics
 from pipelines.errors import FactorMissing
 from pipelines.load import load
+from pipelines.outputs import closing, ileap
 from pipelines.own_parameters import import_parameters, import_survey
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -212,3 +214,22 @@ def test_a_round_whose_vehicle_has_no_factor_a_kilometre_goes_by_tonne_kilometre
     row = told(shop(tmp_path, legs))["B1"]
     assert row["kg_co2e"] == pytest.approx(0.1 * 0.65057, rel=1e-3)
     assert (row["method"], row["amount"], row["status"]) == ("per_tonne_km", pytest.approx(0.1), "imputed")
+
+
+def test_an_element_of_several_factors_is_one_element_of_its_shipment(tmp_path: Path) -> None:
+    """Diesel and refrigerant of a refrigerated lorry: two factors, one element, their sum."""
+    legs = [
+        leg(p, mode="truck", mass_kg=5, distance_km=100, fuel="diesel", activity_amount=0.1, activity_unit="l")
+        | {"refrigerant": "R-404A", "refrigerant_kg": 0.0001}
+        for p in DROPS
+    ]
+    settings = shop(tmp_path, legs)
+    row = told(settings)["B1"]
+    assert row["kg_co2e"] == pytest.approx(0.1 * 3.18183 + 0.0001 * 3943)
+    with current_build(settings.warehouse) as build:
+        found = closing.elements(build, date(2025, 3, 1), date(2025, 3, 31))
+    of_leg = found[found["parcel_id"] == "shop:B1"]
+    assert sorted(of_leg["part"]) == ["activity", "refrigerant"]
+    assert of_leg["kg_co2e"].sum() == pytest.approx(row["kg_co2e"])
+    assert ileap._once(found)["kg_co2e"].sum() == pytest.approx(found["kg_co2e"].sum())
+    assert not ileap._once(found)["element_id"].duplicated().any()

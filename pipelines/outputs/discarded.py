@@ -89,13 +89,13 @@ def discards(build: Build, since: date, until: date) -> pd.DataFrame:
     """List what was handed to a waste operation from one day to another, and what has no day; a row a hand-over.
 
     Columns: units, kg, is_estimated (the weight), discarded_on (NaT: no day), treatment, reason, evidence, return_type,
-    category, heading (as far as known). Weights that are missing are the mean of the category's, else of all.
+    category, cn_code. Weights that are missing are the mean of the category's, else of all.
     """
     lines, lot_rows, recovered = _lines(build), _wasted_lots(build), _wasted_recoveries(build)
     key = ["return_line_key", "disposition"]
     for frame in (lot_rows, recovered):  # pandas cannot join on texts that it took from no row at all
         frame["disposition"] = frame["disposition"].astype(object)
-    taken = recovered.groupby(key, as_index=False)[["units"]].sum().rename(columns={"units": "taken"})
+    taken = recovered.groupby(key, as_index=False).agg(taken=("units", "sum"))
     rest = lot_rows.merge(taken, on=key, how="left")
     rest["units"] = (rest["units"] - rest["taken"].fillna(0)).clip(lower=0)
     recovered = recovered.merge(lot_rows[[*key, "disposed_on"]], on=key, how="left")

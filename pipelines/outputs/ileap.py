@@ -78,7 +78,7 @@ def _chain(found: pd.DataFrame) -> tuple[list[Element], list[dict[str, str]]]:
     moved = masses[masses["activity"] == "transport"].groupby("parcel_id")["mass_kg"].max()
     treated = whole.groupby("parcel_id").max().reindex(found["parcel_id"].unique())
     mass = moved.reindex(treated.index).fillna(treated).fillna(parameter("parcel_mass"))
-    chain = found[found["activity"].isin(["transport", "hub"])].copy()
+    chain = _once(found[found["activity"].isin(["transport", "hub"])])
     chain["mass"] = chain["mass_kg"].fillna(chain["parcel_id"].map(mass))
     is_hub = chain["activity"] == "hub"
     own = chain["mass_kg"].notna() & chain["distance_km"].notna()  # else the way is a round's: its direct distance
@@ -106,6 +106,17 @@ def _chain(found: pd.DataFrame) -> tuple[list[Element], list[dict[str, str]]]:
     chain["is_bound"] = chain["kg_co2e_ttw"].isna()
     elements: list[Element] = [{str(k): v for k, v in row.items()} for row in chain.to_dict("records")]
     return elements, [{"id": str(p), "why": text} for p, text in sorted(reasons.items())]
+
+
+def _once(chain: pd.DataFrame) -> pd.DataFrame:
+    """Give each element once: one of several factors (energy and refrigerant) with the sum of its parts."""
+    if not chain["element_id"].duplicated().any():
+        return chain.copy()
+    sums = ("kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw")
+    told = {name: "first" for name in chain.columns if name not in ("element_id", "factor_id", *sums)}
+    parts = chain.groupby("element_id", sort=False, dropna=False)
+    whole = parts.agg(told).assign(factor_id=parts["factor_id"].agg(lambda of: " + ".join(of.dropna()) or None))
+    return whole.assign(**{name: parts[name].agg(lambda kg: kg.sum(skipna=False)) for name in sums}).reset_index()
 
 
 def _shipment(parcel_id: str, legs: Sequence[Element]) -> dict[str, Any]:
