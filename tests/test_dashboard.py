@@ -608,7 +608,8 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     + [("products", p) for p in ("ranking", "one", "actions")]
     + [("accounts", p) for p in ("booked", "bases", "shop")]
     + [("promises", p) for p in ("states", "time", "stages", "control", "risk", "possible", "waiting", "law")]
-    + [("policies", p) for p in ("versions", "compare", "draft")],
+    + [("policies", p) for p in ("versions", "compare", "draft")]
+    + [("emissions", p) for p in ("parts", "sure", "levers")],
 )
 def test_every_part_of_a_page_has_something_to_show(
     sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, part: str, language: str
