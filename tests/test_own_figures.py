@@ -10,6 +10,7 @@ from sqlalchemy import select
 from pipelines import metrics
 from pipelines.errors import FactorMissing
 from pipelines.load import load
+from pipelines.metrics.finish.doubt import spreads
 from pipelines.outputs import closing, ileap
 from pipelines.own_parameters import import_parameters, import_survey
 from pipelines.settings import Settings
@@ -155,7 +156,12 @@ def test_a_survey_of_trips_moves_the_total(tmp_path: Path) -> None:
         assert row["distance_km"] == 12
         assert row["kg_co2e"] == pytest.approx(12 * share * 0.21124)
         found[dedicated] = row["kg_co2e"]
+        with current_build(settings.warehouse) as build:
+            answer = metrics.answer(build, "kg_co2e").iloc[0]
+            bounds = spreads(build, ["parameter:trip_share"])["parameter:trip_share"]
+        assert answer["low"] < answer["value"] < answer["high"]
         of_share = next(r for r in rows if r["parameter"] == "trip_share")
+        assert (str(bounds.low), str(bounds.high)) == (of_share["low"], of_share["high"])
         assert float(of_share["low"]) < share < float(of_share["high"])
     assert found[3 / 4] != before != found[1 / 3]
 

@@ -35,7 +35,7 @@ _BY_MASS = (
     "ISO 14083",
     "",
     "assumed",
-    *[None] * 7,
+    *[None] * 9,
 )
 
 
@@ -48,7 +48,7 @@ def list_factors(connection: Connection, known: Ledger) -> None:
     rows = [*_factor_rows(known, years, [country for (country,) in places]), *_given(connection)]
     has_costs = connection.execute("SELECT count(*) > 0 FROM estimate_return_cost").fetchall()[0][0]
     if years or has_costs:
-        rows += [*_options(known, years), *_parameter_rows(), _BY_MASS]
+        rows += [*_options(known, years), *_parameter_rows(), *_own_rows(known), _BY_MASS]
     connection.execute("DELETE FROM factor_set")
     if rows:
         append(connection, "factor_set", rows)
@@ -92,6 +92,8 @@ def _given(connection: Connection) -> list[tuple[Any, ...]]:
             *[""] * 4,
             doubt,
             GIVEN,
+            None,
+            None,
         )
     ]
 
@@ -139,6 +141,8 @@ def _factor_row(row: Row, kind: str, note: str) -> tuple[Any, ...]:
         row["eol_method"],
         doubt,
         row["vehicle"],
+        None,
+        None,
     )
 
 
@@ -164,6 +168,34 @@ def _parameter_rows() -> list[tuple[Any, ...]]:
                 row["address"],
                 row["quality"],
                 *[None] * 7,
+                *_bounds(row),
             )
         )
     return rows
+
+
+def _own_rows(known: Ledger) -> list[tuple[Any, ...]]:
+    """Give a row of factor_set a parameter of the warehouse's own: the id of the one that ships, and its country."""
+    rows: list[tuple[Any, ...]] = []
+    for row in known.own:
+        name = f"{row['parameter']}.{row['applies_to']}".strip(".")
+        what = f"{name.replace('_', ' ')} from {row['valid_from_year']} on. {row['notes']}".strip()
+        told = (row["source"], row["address"], "own", *[None] * 7, *_bounds(row))
+        rows.append(
+            (
+                f"own.{name}{'@' if row['country'] else ''}{row['country']}",
+                _RULES.get(row["parameter"], "distance"),
+                what,
+                "",
+                None,
+                None,
+                float(row["value"]),
+                int(row["valid_from_year"]),
+                *told,
+            )
+        )
+    return rows
+
+
+def _bounds(row: Row) -> tuple[float | None, float | None]:
+    return number(row, "low"), number(row, "high")

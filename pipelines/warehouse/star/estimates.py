@@ -316,6 +316,8 @@ factor_set = star_table(
     column("eol_method", String, "What an end-of-life factor counts"),
     column("log_sd", Double, "Uncertainty: sd of the logarithm"),
     column("vehicle", String, "What an emission factor is of"),
+    column("low", Double, "Least value of a parameter, where it is stated"),
+    column("high", Double, "Greatest value of a parameter, where it is stated"),
 )
 
 
