@@ -239,8 +239,11 @@ def test_one_return_is_explained_leg_by_leg(at: tuple[str, str]) -> None:
     told = run("explain", "R1", *at)
     assert "20 km x 0.8 kg / 1000 x 0.78225 kgCO2e/t.km = 0.012516 kg CO2e" in told
     assert "27_303_3102_14_1+28_906_3102_14_1" in told
-    rows = json.loads(run("explain", "R1", "--format", "json", *at))
+    whole = json.loads(run("explain", "R1", "--format", "json", *at))
+    rows = [leg for parcel in whole["parcels"] for leg in parcel["legs"]]
     assert [row["element_id"] for row in rows] == ["shop:E1", "shop:E2"]
+    assert [row["factor_year"] for row in rows] == [2025, 2025]
+    assert sum(lot["kg_co2e"] for lot in whole["lots"]) == pytest.approx(whole["kg_co2e"])
 
 
 def test_factors_are_listed_compared_imported_and_used(copy_of_tiny: Settings, tmp_path: Path) -> None:

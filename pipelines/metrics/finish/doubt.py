@@ -215,9 +215,8 @@ def _own_doubt(build: Build, name: str) -> Doubt | None:
     if "own_parameters" not in build.cache:
         c = STAR.tables["factor_set"].c
         found = build.fetch(select(c.factor_id, c.value, c.low, c.high).where(c.quality == "own"))
-        build.cache["own_parameters"] = found.assign(
-            name=found["factor_id"].str.removeprefix("own.").str.partition("@")[0]
-        )
+        named = [str(of).removeprefix("own.").partition("@")[0] for of in found["factor_id"]]
+        build.cache["own_parameters"] = found.assign(name=named)
     stated = build.cache["own_parameters"]
     rows = stated[stated["name"] == name]
     if rows.empty:
