@@ -10,6 +10,7 @@ import importlib
 import inspect
 import shutil
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,13 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
     assert "+0.9 pts" in quiet
     for other in (same.assign(is_within_noise=False), pd.DataFrame()):
         assert "final rate, +0.8 pts" in parts_returns.shop_figure(EN, steps, other)
+
+
+def test_no_change_is_neither_good_nor_bad() -> None:
+    """A share that stays 0 has no arrow down in red."""
+    same = queries.Change(0.0, 0.0, 0.0, 0.0, 0.0, None, "share")
+    assert findings.change(EN, same, "up")[1:] == ("gray", "off")
+    assert findings.change(EN, replace(same, difference=-0.01), "up")[1:] == ("red", "down")
 
 
 def test_a_rate_is_said_with_its_interval() -> None:

@@ -72,12 +72,14 @@ def doubt_of(found: Any) -> str:
 
 
 def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
-    """Write a change with its colour and arrow: grey within noise, else green or red by which way is good."""
+    """Write a change with its colour and arrow: grey within noise or none, else green or red by which way is good."""
     if found is None:
         return words("tile.alone"), "gray", "off"
     text = difference(words, found)
     if found.is_within_noise:
         return f"{text} · {words('tile.noise')}", "gray", "off"
+    if not found.difference:
+        return text, "gray", "off"
     up = found.difference > 0
     colour: Colour = "gray" if good not in ("up", "down") else "green" if (good == "up") == up else "red"
     return text, colour, "up" if up else "down"
