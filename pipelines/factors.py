@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipelines.errors import FactorMissing
-from pipelines.own_parameters import own_parameters
+from pipelines.own_parameters import own_parameters, read_own
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
@@ -394,21 +394,11 @@ def read_set(path: Path, name: str) -> list[Row]:
 
     Raises FactorMissing that names the line and what is wrong with it.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save the set as CSV in UTF-8.") from error
-    reader = csv.DictReader(io.StringIO(text))
     needed = ("factor_id", "activity", "vehicle", "unit", "wtw", "valid_from_year", "source", "licence")
-    lacking = [c for c in needed if c not in (reader.fieldnames or [])]
-    if lacking:
-        raise FactorMissing(
-            f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of"
-            " data/factors/emission_factors.csv."
-        )
+    given_rows = read_own(path, needed, "A set has the columns of data/factors/emission_factors.csv.")
     rows: list[Row] = []
     seen: dict[str, int] = {}
-    for line, given in enumerate(reader, start=2):
+    for line, given in given_rows:
         row = {c: (given.get(c) or "").strip() for c in COLUMNS} | {"factor_set": name}
         row["year"] = row["year"] or row["valid_from_year"]
         row["quality"] = row["quality"] or "verified"

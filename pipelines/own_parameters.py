@@ -7,7 +7,7 @@ contract for electricity emits. They lie in the warehouse, never in the installe
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from models.rates import two_sided_z, wilson
@@ -60,16 +60,21 @@ def own_parameters(settings: Settings) -> tuple[Row, ...]:
     return tuple(_read(path)) if path.is_file() else ()
 
 
-def _read(path: Path) -> list[Row]:
-    """Read a file of parameters. Raises FactorMissing that names the line and what is wrong with it."""
+def read_own(path: Path, needed: Sequence[str], hint: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read a table that its owner wrote: line number and row. Raises FactorMissing without the columns it needs."""
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
     except (OSError, UnicodeDecodeError) as error:
-        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save it as CSV in UTF-8.") from error
-    if lacking := [c for c in ("parameter", "value", "source") if c not in (reader.fieldnames or [])]:
-        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. Its columns are {', '.join(COLUMNS)}.")
+        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save the set as CSV in UTF-8.") from error
+    if lacking := [c for c in needed if c not in (reader.fieldnames or [])]:
+        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. {hint}")
+    return enumerate(reader, start=2)
+
+
+def _read(path: Path) -> list[Row]:
+    """Read a file of parameters. Raises FactorMissing that names the line and what is wrong with it."""
     rows: list[Row] = []
-    for line, given in enumerate(reader, start=2):
+    for line, given in read_own(path, ("parameter", "value", "source"), f"Its columns are {', '.join(COLUMNS)}."):
         row = {c: (given.get(c) or "").strip() for c in COLUMNS}
         row["valid_from_year"] = row["valid_from_year"] or "1900"
         if wrong := _wrong(row):
@@ -177,14 +182,8 @@ def import_survey(settings: Settings, path: Path, year: int, country: str = "", 
 
 def _answers(path: Path) -> list[tuple[str, float, float]]:
     """Read a survey's answers. Raises FactorMissing that names the line and what is wrong with it."""
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save it as CSV in UTF-8.") from error
-    if lacking := [c for c in SURVEY if c not in (reader.fieldnames or [])]:
-        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. A survey has {', '.join(SURVEY)}.")
     found = []
-    for line, row in enumerate(reader, start=2):
+    for line, row in read_own(path, SURVEY, f"A survey has {', '.join(SURVEY)}."):
         try:
             mode, km, share = row["mode"].strip(), float(row["km"]), float(row["share"])
         except (ValueError, AttributeError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.errors import FactorMissing
 from pipelines.load import load
 from pipelines.metrics.finish.doubt import spreads
@@ -155,6 +155,8 @@ def test_a_survey_of_trips_moves_the_total(tmp_path: Path) -> None:
         row = told(settings)["B1"]
         assert row["distance_km"] == 12
         assert row["kg_co2e"] == pytest.approx(12 * share * 0.21124)
+        with current_build(settings.warehouse) as build:
+            assert f"12 km x {share:g} x " in analyses.trace(build, "shop:EB1")["formula"]
         found[dedicated] = row["kg_co2e"]
         with current_build(settings.warehouse) as build:
             answer = metrics.answer(build, "kg_co2e").iloc[0]

@@ -341,12 +341,15 @@ def formula(leg: Mapping[str, Any]) -> str:
         return f"{what}, each kind with its factor ({leg['factor_id']}) = {result}"
     if leg["method"] == "energy":
         return f"{told('amount')} x {factor} = {result}"
-    share = leg.get("trip_share") if leg.get("trip_share") is not None else parameter("trip_share")
-    uses = parameter("packaging_uses") if "packaging_crate" in str(leg["factor_id"]) else 1
+    share, uses, amount = leg.get("trip_share"), 1.0, leg.get("amount")  # what was assumed follows from the amount
+    if share is None and amount is not None and leg.get("distance_km"):
+        share = amount / leg["distance_km"]
+    if amount and "packaging_crate" in str(leg["factor_id"]):
+        uses = round(leg["mass_kg"] / 1000 / amount, 9)
     is_round = leg.get("distance_km") is not None
     written = {
         "per_tonne_km": f"{told('distance_km')} km x {told('mass_kg')} kg / 1000 x {factor}",
-        "per_vehicle_km": f"{told('distance_km')} km x {share:g} x {factor}",
+        "per_vehicle_km": f"{told('distance_km')} km x {1 if share is None else share:.10g} x {factor}",
         "per_tonne": (
             f"{told('mass_kg')} kg{'' if str(leg.get('factor_unit')).endswith('/kg') else ' / 1000'} x {factor}"
             + (f" / {uses:g} uses" if uses != 1 else "")

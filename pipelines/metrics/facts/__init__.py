@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import Date, String, and_, case, cast, func, literal, literal_column, or_, select
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.factors import parameter
 from pipelines.metrics.declare import FactTable
 from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, double
@@ -322,7 +321,7 @@ own_km = case(
     ),
     (
         leg_carbon.c.method == literal_column("'per_vehicle_km'"),
-        leg_carbon.c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share")),
+        func.coalesce(leg_carbon.c.amount, leg_carbon.c.distance_km),
     ),
     else_=leg_carbon.c.distance_km,
 )
