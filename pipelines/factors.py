@@ -272,6 +272,7 @@ class Ledger:
             "wtt": "",
             "ttw": "",
             "wtw": f"{heat + kwh * used:.10g}",
+            "electric": f"{kwh * used:.10g}",
             "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
         }
 

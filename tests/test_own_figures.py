@@ -11,7 +11,7 @@ from pipelines import analyses, metrics
 from pipelines.errors import FactorMissing
 from pipelines.load import load
 from pipelines.metrics.finish.doubt import spreads
-from pipelines.outputs import closing, ileap
+from pipelines.outputs import closing, ileap, report
 from pipelines.own_parameters import import_parameters, import_survey
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -241,3 +241,19 @@ def test_an_element_of_several_factors_is_one_element_of_its_shipment(tmp_path: 
     assert of_leg["kg_co2e"].sum() == pytest.approx(row["kg_co2e"])
     assert ileap._once(found)["kg_co2e"].sum() == pytest.approx(found["kg_co2e"].sum())
     assert not ileap._once(found)["element_id"].duplicated().any()
+
+
+def test_what_carriers_state_stands_beside_the_model_by_carrier(tmp_path: Path) -> None:
+    """A month of Kurier's: 3 kg for two parcels that the model gives 10 kg x 5 km and 20 kg x 30 km x 0.78225."""
+    legs = [leg(p, carrier="Kurier", mode="van", mass_kg=kg, distance_km=km) for p, (kg, km) in DROPS.items()]
+    use = {"use_id": "U", "began_at": "2025-03-01T00:00:00Z", "ended_at": "2025-04-01T00:00:00Z", "carrier": "Kurier"}
+    settings = shop(tmp_path, legs, [use | {"kg_co2e": 3, "calculated_by": "Kurier"}])
+    found = report.gather(settings, date(2025, 3, 1), date(2025, 3, 31))
+    [row] = found.sheets["stated and modelled"].to_dict("records")
+    modelled = 0.65 * 0.78225
+    assert (row["carrier"], row["method"], row["elements"], row["stated (kg CO2e)"]) == ("Kurier", "given", 2, 3.0)
+    assert row["modelled (kg CO2e)"] == pytest.approx(modelled, rel=0.05)
+    assert row["gap (kg CO2e)"] == pytest.approx(3 - row["modelled (kg CO2e)"])
+    shares = [f["pcf"]["primaryDataShare"] for f in ileap.envelope(settings, found.since, found.until)["data"]]
+    assert shares
+    assert set(shares) == {100.0}

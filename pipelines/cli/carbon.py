@@ -382,15 +382,26 @@ def company(
         bool | None,
         typer.Option("--public-interest/--no-public-interest", help="Whether it is listed, a bank or an insurer."),
     ] = None,
+    own_carrier: Annotated[
+        list[str] | None,
+        typer.Option(help="Carrier of the data whose vehicles are its own: scopes 1 and 2 of a report; repeatable."),
+    ] = None,
+    own_site: Annotated[
+        list[str] | None, typer.Option(help="Place of the data (place_id) that is its own; repeatable.")
+    ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Set or show the reporting company, and the rules that apply to it. To be confirmed by legal counsel."""
     from dataclasses import asdict
 
-    from pipelines.outputs import disclosure
+    from pipelines.outputs import disclosure, scopes
+    from pipelines.warehouse.build import current_build
 
     settings = settings_of(warehouse)
+    if own_carrier or own_site:
+        with current_build(settings.warehouse) as build:
+            scopes.refuse_unknown(build, tuple(own_carrier or ()), tuple(own_site or ()))
     given = {
         "country": country,
         "employees": employees,
@@ -400,6 +411,8 @@ def company(
         "name": name,
         "euid": euid,
         "is_public_interest": public_interest,
+        "own_carriers": tuple(own_carrier) if own_carrier else None,
+        "own_sites": tuple(own_site) if own_site else None,
     }
     given = {field: value for field, value in given.items() if value is not None}
     if given:

@@ -34,7 +34,7 @@ from pipelines.warehouse.build import checksum, current_build, sync, unused, wri
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
-_OF_PART = ("factor_id", "amount", "mass_kg", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e")
+_OF_PART = ("factor_id", "amount", "mass_kg", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e", "kg_co2e_market")
 CAUSES = ("late", "gone", "factor", "inputs")
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _COLUMNS = (
@@ -60,6 +60,8 @@ _COLUMNS = (
     "kg_co2e_wtt",
     "kg_co2e_ttw",
     "kg_co2e",
+    "kg_co2e_market",
+    "kg_co2e_modelled",
     "kg_co2e_tonne_km",
 )
 t = STAR.tables
@@ -110,6 +112,7 @@ def elements(build: Build, since: date, until: date) -> pd.DataFrame:
             legs.c.carrier,
             legs.c.country,
             legs.c.method,
+            t["dim_place"].c.place_id,
             c.method.label("allocation"),
             p.part,
             *(column.label(name) for name, column in {**of_leg, **of_part}.items()),
@@ -117,9 +120,9 @@ def elements(build: Build, since: date, until: date) -> pd.DataFrame:
             f.unit.label("factor_unit"),
         )
         .select_from(
-            LEGS.table.outerjoin(t["estimate_leg_part"], p.leg_key == c.leg_key).outerjoin(
-                t["factor_set"], f.factor_id == of_part["factor_id"]
-            )
+            LEGS.table.outerjoin(t["estimate_leg_part"], p.leg_key == c.leg_key)
+            .outerjoin(t["factor_set"], f.factor_id == of_part["factor_id"])
+            .outerjoin(t["dim_place"], t["dim_place"].c.place_key == legs.c.to_place_key)
         )
         .where(legs.c.requested_on >= since, legs.c.requested_on <= until)
     )

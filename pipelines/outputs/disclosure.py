@@ -25,8 +25,8 @@ class Company:
     """Who reports.
 
     Seat (ISO 3166 alpha-2), employees, turnover and balance sheet total (EUR million) of the last financial year, the
-    countries it places goods on the market of (none: not said), name, European unique identifier, and whether it is a
-    public-interest entity.
+    countries it places goods on the market of (none: not said), name, European unique identifier, whether it is a
+    public-interest entity, and the carriers and places (as the data name them) that are its own.
     """
 
     country: str
@@ -37,6 +37,8 @@ class Company:
     name: str = ""
     euid: str = ""
     is_public_interest: bool = False
+    own_carriers: tuple[str, ...] = ()
+    own_sites: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -156,7 +158,8 @@ def company(settings: Settings) -> Company | None:
     if not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
-    return Company(**{**found, "markets": tuple(found.get("markets", ()))})
+    lists = {n: tuple(found.get(n, ())) for n in ("markets", "own_carriers", "own_sites")}
+    return Company(**{**found, **lists})
 
 
 def set_company(settings: Settings, **given: Any) -> Company:

@@ -55,7 +55,7 @@ def envelope(settings: Settings, since: date, until: date) -> dict[str, Any]:
         objects.append((kind, _operation(kind, operation_id, legs, carrier), legs))
     about = _about(settings, label, since, until)
     return {
-        "data": [_footprint(kind, body, _sources(legs), about) for kind, body, legs in objects],
+        "data": [_footprint(kind, body, _sources(legs), _primary(legs), about) for kind, body, legs in objects],
         "leftOut": left_out,
     }
 
@@ -221,7 +221,17 @@ def _about(settings: Settings, label: str, since: date, until: date) -> dict[str
     }
 
 
-def _footprint(kind: str, body: dict[str, Any], used: dict[str, str], about: dict[str, Any]) -> dict[str, Any]:
+def _primary(legs: Sequence[Element]) -> float:
+    """Give the share of kilograms from primary data (metered energy, given figures), in percent."""
+    kg = sum(leg["kg_co2e"] for leg in legs)
+    shares = ((leg["kg_co2e"], leg.get("primary_share")) for leg in legs)
+    primary = sum(of * share for of, share in shares if share is not None and share == share)
+    return round(100 * primary / kg, 4) if kg > 0 else 0.0
+
+
+def _footprint(
+    kind: str, body: dict[str, Any], used: dict[str, str], primary: float, about: dict[str, Any]
+) -> dict[str, Any]:
     """Put an object into a PACT product footprint; what PACT asks twice is derived as iLEAP's mapping says."""
     name = "shipment" if kind == "shipment-footprint" else kind
     key = body["shipmentId" if name == "shipment" else f"{name}Id"]
@@ -259,6 +269,7 @@ def _footprint(kind: str, body: dict[str, Any], used: dict[str, str], about: dic
             "referencePeriodStart": about["start"],
             "referencePeriodEnd": about["end"],
             "secondaryEmissionFactorSources": [{"name": n, "version": v} for n, v in used.items()],
+            "primaryDataShare": primary,
             "exemptedEmissionsPercent": 0,
             "exemptedEmissionsDescription": "",
             "packagingEmissionsIncluded": False,

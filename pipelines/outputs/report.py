@@ -24,7 +24,7 @@ from pipelines.errors import ReportError
 from pipelines.estimate.leg_own import METHODS
 from pipelines.factors import ledger
 from pipelines.metrics.question import Question
-from pipelines.outputs import closing, discarded, disclosure, ileap
+from pipelines.outputs import closing, discarded, disclosure, ileap, scopes
 from pipelines.outputs.report_files import to_pdf, to_xlsx
 from pipelines.settings import Settings, write_whole
 from pipelines.warehouse import state
@@ -35,6 +35,7 @@ from pipelines.warehouse.star import STAR
 FORMS = ("xlsx", "pdf", "json")
 CATEGORIES = {
     "1": "Purchased goods and services",
+    "3": "Fuel- and energy-related activities (own vehicles and sites)",
     "4": "Upstream transportation and distribution",
     "5": "Waste generated in operations",
     "9": "Downstream transportation and distribution (customer trips, optional)",
@@ -92,9 +93,11 @@ def gather(settings: Settings, since: date, until: date) -> Report:
                 f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric"
                 " kg_co2e --by month` says when there are."
             )
-        lines = _lines(found)
+        company = disclosure.company(settings)
+        lines = _lines(scopes.split(found, company, _electricity(settings, found, since, until)))
         total = float(lines["kg_co2e"].sum())
         before, _ = closing.span_elements(settings, build, *_year_before(since, until))
+        earlier = _lines(scopes.split(before, company, _electricity(settings, before, since, until)))
         whole = metrics.answer(build, "kg_co2e", Question(since=since, until=until)).iloc[0]
         scale = (
             total / float(whole["value"]) if whole["value"] else np.nan
@@ -119,13 +122,15 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         scope3 = _scope3(lines)
         report.sheets = {
             "summary": _summary(report, lines, conventions),
+            "scopes": scopes.table(lines, company),
             "scope 3": scope3,
-            "ESRS E1-6": _e1(scope3, _scope3(_lines(before)) if len(before) else None, since, until),
-            **discarded.sheets(settings, build, disclosure.company(settings), since, until),
+            "ESRS E1-6": _e1(lines, earlier if len(before) else None, since, until),
+            **discarded.sheets(settings, build, company, since, until),
             "avoided (outside totals)": _avoided(build, since, until),
             "lines": lines,
             "factors": used,
             "data quality": _quality(build, lines, since, until),
+            "stated and modelled": _stated(found),
             "missing factors": analyses.missing_factors(build),
             "closed months": _closed(build, months, since, until),
             "obligations": _obligations(settings, until),
@@ -156,6 +161,7 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
         kg_co2e_wtt=("kg_co2e_wtt", "sum"),
         kg_co2e_ttw=("kg_co2e_ttw", "sum"),
         kg_co2e_primary=("kg_co2e_primary", "sum"),
+        **{name: (name, "sum") for name in scopes.PARTS},
         without_factor=("kg_co2e", lambda kg: int(kg.isna().sum())),
     )
     sums["kg_co2e"] = (sums["amount"] * sums["factor_value"]).fillna(0.0)
@@ -179,6 +185,7 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
         "kg_co2e_wtt",
         "kg_co2e_ttw",
         "kg_co2e_primary",
+        *scopes.PARTS,
         "tonne_km",
         "without_factor",
     ]
@@ -187,6 +194,28 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
 
 def _year_before(since: date, until: date) -> tuple[date, date]:
     return tuple((pd.Timestamp(d) - pd.DateOffset(years=1)).date() for d in (since, until))  # type: ignore[return-value]
+
+
+def _electricity(settings: Settings, found: pd.DataFrame, since: date, until: date) -> dict[str, float]:
+    countries = sorted(set(found["country"].dropna())) if len(found) else []
+    return scopes.electricity(ledger(settings), range(since.year - 2, until.year + 2), countries)
+
+
+def _stated(found: pd.DataFrame) -> pd.DataFrame:
+    """Put what was stated beside what distance, mass and factor give, by who carried and how it was stated.
+
+    Only elements that have both: kg CO2e, and the gap between them.
+    """
+    both = found[found["allocation"].isin(METHODS) & found["kg_co2e_modelled"].notna() & found["kg_co2e"].notna()]
+    names = {"activity": both["activity"], "carrier": both["carrier"].fillna("-"), "method": both["allocation"]}
+    parts = both.assign(**names).groupby(["element_id", *names], as_index=False)
+    once = parts.agg(stated=("kg_co2e", "sum"), modelled=("kg_co2e_modelled", "first"))
+    sums = once.groupby(list(names), as_index=False).agg(
+        elements=("element_id", "count"), stated=("stated", "sum"), modelled=("modelled", "sum")
+    )
+    sums["gap"] = sums["stated"] - sums["modelled"]
+    sums["stated over modelled"] = sums["stated"] / sums["modelled"].where(sums["modelled"] > 0)
+    return sums.rename(columns={"stated": "stated (kg CO2e)", "modelled": "modelled (kg CO2e)", "gap": "gap (kg CO2e)"})
 
 
 def _factors(build: Build, lines: pd.DataFrame, months: list[closing.Closed]) -> pd.DataFrame:
@@ -222,33 +251,54 @@ def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float])
 
 
 def _scope3(lines: pd.DataFrame) -> pd.DataFrame:
-    sums = lines.groupby("scope3_category", as_index=False)[["kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw"]].sum(min_count=1)
-    sums["category"] = looked_up(sums["scope3_category"], CATEGORIES).fillna("")
-    primary = lines.groupby("scope3_category")["kg_co2e_primary"].sum()
-    sums["primary_share"] = looked_up(sums["scope3_category"], primary).fillna(0.0) / sums["kg_co2e"].where(
-        sums["kg_co2e"] > 0
+    """Sum scope 3 by category: of the company's own vehicles and sites, what providing their energy emitted."""
+    is_own = lines["scope3_category"] == "3"
+    of = lines.assign(
+        kg_co2e=lines["kg_scope3"],
+        kg_co2e_wtt=lines["kg_scope3"].where(is_own, lines["kg_co2e_wtt"]),
+        kg_co2e_ttw=lines["kg_co2e_ttw"].mask(is_own),
+        primary=lines["kg_co2e_primary"].mask(is_own, 0.0),
     )
+    sums = of.groupby("scope3_category", as_index=False)[["kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "primary"]].sum(
+        min_count=1
+    )
+    sums["category"] = looked_up(sums["scope3_category"], CATEGORIES).fillna("")
+    sums["primary_share"] = sums["primary"].fillna(0.0) / sums["kg_co2e"].where(sums["kg_co2e"] > 0)
     sums["number"] = pd.to_numeric(sums["scope3_category"], errors="coerce")
     return sums.sort_values("number", ignore_index=True)[
         ["scope3_category", "category", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "primary_share"]
     ]
 
 
-def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date) -> pd.DataFrame:
-    """Shape scope 3 as ESRS E1-6 does: retrospective columns; milestones are the company's to fill in."""
-    earlier = before.set_index("scope3_category")["kg_co2e"] if before is not None else pd.Series(dtype=float)
-    rows = [
-        {"row": f"{c}. {name}", "N-1": float(earlier.get(c, np.nan)) / 1000, "N": kg / 1000}
-        for c, name, kg in zip(now["scope3_category"], now["category"], now["kg_co2e"], strict=True)
-    ]
-    whole = {
-        "row": "Total gross indirect (scope 3) emissions of returns",
-        "N-1": float(earlier.sum()) / 1000 if len(earlier) else np.nan,
-        "N": float(now["kg_co2e"].sum()) / 1000,
+def _e1(lines: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date) -> pd.DataFrame:
+    """Shape scopes 1 to 3 as ESRS E1-6 does: retrospective columns; milestones are the company's to fill in."""
+    nothing = np.nan
+
+    def tonnes(frame: pd.DataFrame | None) -> dict[str, float]:
+        if frame is None:
+            return {}
+        by = {name: float(frame[name].sum()) / 1000 for name in scopes.PARTS}
+        of_category = _scope3(frame).set_index("scope3_category")["kg_co2e"] / 1000
+        by["all"] = by["kg_scope1"] + by["kg_scope2"] + by["kg_scope3"]
+        by["all_market"] = by["kg_scope1"] + by["kg_scope2_market"] + by["kg_scope3"]
+        return by | {str(c): float(kg) for c, kg in of_category.items()}
+
+    now, earlier = tonnes(lines), tonnes(before)
+    rows = {
+        "kg_scope1": "Gross scope 1 emissions of returns",
+        "kg_scope2": "Gross location-based scope 2 emissions of returns",
+        "kg_scope2_market": "Gross market-based scope 2 emissions of returns",
+        "": "Significant scope 3 categories",
+        **{c: f"{c}. {name}" for c, name in CATEGORIES.items() if c in now},
+        "kg_scope3": "Total gross indirect (scope 3) emissions of returns",
+        "all": "Total emissions of returns (location-based)",
+        "all_market": "Total emissions of returns (market-based)",
     }
-    frame = pd.DataFrame([{"row": "Significant scope 3 categories", "N-1": np.nan, "N": np.nan}, *rows, whole])
+    frame = pd.DataFrame(
+        [{"row": text, "N-1": earlier.get(key, nothing), "N": now.get(key, nothing)} for key, text in rows.items()]
+    )
     frame.insert(1, "base year", np.nan)
-    frame["% N / N-1"] = 100 * (frame["N"] / frame["N-1"] - 1)
+    frame["% N / N-1"] = 100 * (frame["N"] / frame["N-1"].where(frame["N-1"] > 0) - 1)
     frame["unit"] = "t CO2e"
     frame["milestones and targets (2030, 2050)"] = ""
     frame["span"] = f"{since} to {until}"
@@ -331,7 +381,9 @@ def _method(settings: Settings, report: Report) -> list[str]:
             " circuity, else a usual distance. Status says which."
         ),
         (
-            "Scope 3 categories: bought transport 4, bought packaging 1, waste treatment 5, repair as a service 1,"
+            "Carriers and places named as the company's own: fuel, heat and refrigerants scope 1, electricity scope 2,"
+            " the provision of both scope 3, category 3; a factor that is one figure counts whole where it is used."
+            " Scope 3 categories: bought transport 4, bought packaging 1, waste treatment 5, repair as a service 1,"
             " customer trips 9 (optional). The Scope 3 Standard does not name returns: the mapping is a reading of it."
         ),
         (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     "summary",
+    "scopes",
     "scope 3",
     "ESRS E1-6",
     "Art. 24 header",
@@ -22,6 +23,7 @@ SHOWN = (
     "ESRS E5-5",
     "avoided (outside totals)",
     "data quality",
+    "stated and modelled",
     "closed months",
     "obligations",
 )
@@ -65,7 +67,7 @@ def _cell(value: Any) -> Any:
 def to_pdf(report: "Report") -> bytes:
     """Write the report for reading.
 
-    Columns: summary, scope 3, discarded goods, closed months, obligations, method and factors.
+    Columns: summary, scopes, discarded goods, closed months, obligations, method and factors.
     """
     from fpdf import FPDF
     from fpdf.fonts import FontFace
