@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, update
 
 from pipelines.errors import ReportError
 from pipelines.load import load
-from pipelines.outputs import closing, discarded, disclosure, ileap, signing
+from pipelines.outputs import closing, discarded, disclosure, ileap, report, signing
 from pipelines.outputs.disclosure import Company, obligations
 from pipelines.people.actions import log_action
 from pipelines.settings import Settings
@@ -51,6 +51,17 @@ def test_the_table_of_a_hand_made_year(year: tuple[Settings, dict[str, pd.DataFr
     assert waste["Diverted from disposal"] + waste["Directed to disposal"] + waste["Treatment not known"] == (
         pytest.approx(waste["Total waste generated (returned goods)"])
     )
+
+
+def test_a_span_without_a_leg_still_reports_what_was_discarded(
+    year: tuple[Settings, dict[str, pd.DataFrame]], tmp_path: Path
+) -> None:
+    """In January two coats of 2025 were burnt, and one was landfilled: nothing was asked for then, so no leg is there."""
+    for form in ("xlsx", "pdf"):
+        found = report.write(year[0], date(2026, 1, 1), date(2026, 1, 31), tmp_path / f"january.{form}")
+    assert found.sheets["lines"].empty
+    assert found.sheets["discarded goods"]["units"].sum() == 3
+    assert found.total == 0
 
 
 def test_its_header_names_who_and_the_measures(year: tuple[Settings, dict[str, pd.DataFrame]]) -> None:

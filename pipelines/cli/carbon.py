@@ -442,7 +442,7 @@ def report(
 ) -> None:
     """Write the carbon report of a period.
 
-    Scope 3 by category, tables in the form of ESRS E1-6 and E5-5, discarded goods (Art. 24), factors, method.
+    Scopes 1 to 3, tables in the form of ESRS E1-6 and E5-5, discarded goods (Art. 24), factors, method.
     """
     from pipelines.outputs.report import write
 

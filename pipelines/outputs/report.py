@@ -88,12 +88,13 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         raise ReportError(f"The report begins on {since}, after it ends on {until}.")
     with current_build(settings.warehouse) as build:
         found, months = closing.span_elements(settings, build, since, until)
-        if found.empty:
-            raise ReportError(
-                f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric"
-                " kg_co2e --by month` says when there are."
-            )
         company = disclosure.company(settings)
+        of_law = discarded.sheets(settings, build, company, since, until)
+        if found.empty and of_law["discarded goods"].empty:
+            raise ReportError(
+                f"No return asked for from {since} to {until} has a leg, and nothing was discarded: there is nothing to"
+                " report. `backhaul metric kg_co2e --by month` says when there is."
+            )
         lines = _lines(scopes.split(found, company, _electricity(settings, found, since, until)))
         total = float(lines["kg_co2e"].sum())
         before, _ = closing.span_elements(settings, build, *_year_before(since, until))
@@ -125,7 +126,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
             "scopes": scopes.table(lines, company),
             "scope 3": scope3,
             "ESRS E1-6": _e1(lines, earlier if len(before) else None, since, until),
-            **discarded.sheets(settings, build, company, since, until),
+            **of_law,
             "avoided (outside totals)": _avoided(build, since, until),
             "lines": lines,
             "factors": used,
