@@ -30,6 +30,8 @@ from pipelines.analyses.opportunity import (
     markdown_curve,
     repeat_rates,
 )
+from pipelines.analyses.owed import KEY as OWED_KEY
+from pipelines.analyses.owed import owed_by_law, scale
 from pipelines.analyses.product import (
     ProductProfile,
     product_costs,
@@ -47,6 +49,7 @@ from pipelines.analyses.worklists import control_chart, promise_states, refunds_
 
 __all__ = [
     "EROSION_CUTS",
+    "OWED_KEY",
     "Concentration",
     "Offer",
     "Plan",
@@ -77,6 +80,7 @@ __all__ = [
     "markdown_curve",
     "missing_factors",
     "offers",
+    "owed_by_law",
     "parcels",
     "pareto",
     "product_changes",
@@ -98,6 +102,7 @@ __all__ = [
     "related_products",
     "repeat_rates",
     "same_window",
+    "scale",
     "shown",
     "simulate",
     "size_curve",

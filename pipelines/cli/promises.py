@@ -13,6 +13,7 @@ from pipelines.cli.options import (
     FormatOption,
     Warehouse,
     Where,
+    day_of,
     example,
     filters_of,
     opened,
@@ -128,6 +129,52 @@ def at_risk(
     if output is Format.table:
         rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
     print_rows(rows, output, "Open returns, most at stake first", why)
+
+
+@app.command(
+    epilog=example("backhaul owed --where country=FR --days 10")
+    + "\n\n"
+    + example("backhaul owed --rule L241-4 --due 2026-01-05 --amount 80 --on 2026-02-01")
+)
+def owed(
+    where: Where = None,
+    days: Annotated[float, typer.Option(min=0, help="Also returns whose next step falls within so many days.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
+    as_of: AsOf = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Work out one refund by this rule of data/late_refund.csv instead.")
+    ] = None,
+    due: Annotated[str | None, typer.Option(metavar="DAY", help="With --rule: last day the refund was in time.")] = None,
+    amount: Annotated[
+        float | None, typer.Option(min=0, help="With --rule: sum the customer paid, with VAT and delivery.")
+    ] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="DAY", help="With --rule: the day it is paid.")] = None,
+    contract: Annotated[
+        str | None, typer.Option(metavar="DAY", help="With --rule: day of the contract; the due day when left out.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List what the law adds to withdrawals refunded late, and its next step.
+
+    France, L242-4: on the price with VAT of what is not paid back, without delivery; the text, not advice. With --rule
+    one refund is worked out, without a warehouse.
+    """
+    from pipelines import analyses
+
+    if rule is not None:
+        first, paid, sold = day_of(due, "--due"), day_of(on, "--on"), day_of(contract, "--contract")
+        if first is None or paid is None or amount is None:
+            raise typer.BadParameter("needs --due, --on and --amount.", param_hint="--rule")
+        found = analyses.scale(rule, first, amount, paid, sold)
+        print_rows(records_of(found), output, f"{rule}: what is added to {amount:g}, due by {first}, up to {paid}")
+        return
+    with opened(warehouse) as build:
+        question = question_of(as_of=as_of).but(where=filters_of(build, analyses.OWED_KEY, where))
+        found = analyses.owed_by_law(build, question, days=days, limit=limit)
+        why = why_lacking(build, analyses.OWED_KEY)
+        currency = build.info.get("reporting_currency", "EUR")
+    print_rows(records_of(found), output, f"Owed by law for late refunds, in {currency}, most first", why)
 
 
 @app.command(epilog=example("backhaul serve --port 8600"))
