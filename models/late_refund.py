@@ -8,7 +8,6 @@ any engine can do.
 Days late are calendar days after the last day: paid on it, a refund is none; paid on the next, it is one day late.
 """
 
-import calendar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -61,9 +60,10 @@ def months_later(day: date, months: int) -> date:
     >>> months_later(date(2025, 11, 30), 3)
     datetime.date(2026, 2, 28)
     """
-    year, month = divmod(day.month - 1 + months, 12)
-    year += day.year
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+    years, month = divmod(day.month - 1 + months, 12)
+    first = date(day.year + years, month + 1, 1)
+    following = (first + timedelta(31)).replace(day=1)
+    return first.replace(day=min(day.day, (following - first).days))
 
 
 def periods(due_on: date, until: date, steps: Sequence[Step], rates: Sequence[Rate]) -> list[Period]:

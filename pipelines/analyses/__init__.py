@@ -20,6 +20,7 @@ from pipelines.analyses.emissions import (
 from pipelines.analyses.flow import flow, waterfall
 from pipelines.analyses.forecast import backtested, forecast, recent, shown
 from pipelines.analyses.levers import levers
+from pipelines.analyses.milestones import milestones, usual_days
 from pipelines.analyses.offer import Offer, offers
 from pipelines.analyses.opportunity import CUTS as EROSION_CUTS
 from pipelines.analyses.opportunity import (
@@ -78,6 +79,7 @@ __all__ = [
     "levers",
     "lost_sales",
     "markdown_curve",
+    "milestones",
     "missing_factors",
     "offers",
     "owed_by_law",
@@ -108,6 +110,7 @@ __all__ = [
     "size_curve",
     "tornado",
     "trace",
+    "usual_days",
     "waterfall",
     "worklist_at_risk",
 ]

@@ -125,7 +125,7 @@ def scale(rule: str, due_on: date, amount: float, on: date, contract_on: date | 
     country, steps = scale_of(rule, contract_on or due_on)
     if not steps:
         known = ", ".join(rules())
-        raise SourceError(f"No rule {rule} stood on {contract_on or due_on}: data/late_refund.csv has {known}.")
+        raise SourceError(f"No rule {rule} stood on {contract_on or due_on}; there are {known}.")
     laid = periods(due_on, on, steps, rates_of(country))
     ends = [p.ends_on - timedelta(1) if p.ends_on else None for p in laid]
     rows = [

@@ -60,7 +60,9 @@ def rules() -> list[str]:
 def scale_of(rule: str, on: date) -> tuple[str, list[Step]]:
     """Give the country and the steps of a rule as it stood on a day; no step where it did not stand."""
     rows = [r for r in _rows("late_refund.csv") if r["rule"] == rule]
-    held = [r for r in rows if r["valid_from"] <= on.isoformat() and (not r["valid_to"] or on.isoformat() < r["valid_to"])]
+    held = [
+        r for r in rows if r["valid_from"] <= on.isoformat() and (not r["valid_to"] or on.isoformat() < r["valid_to"])
+    ]
     steps = [
         Step(int(r["after_days"]), r["kind"], float(r["share"] or 0), float(r["up_to"] or 1))
         for r in sorted(held, key=lambda r: int(r["after_days"]))

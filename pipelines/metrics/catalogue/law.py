@@ -11,8 +11,8 @@ METRICS = (
         "late_refund_surcharge",
         Text("Owed by law for late refunds", "Dû par la loi pour remboursements tardifs"),
         Text(
-            "Surcharge set by law on withdrawals not refunded in time and still open (France, L242-4), on the price with "
-            "VAT, without delivery.",
+            "Surcharge set by law on withdrawals not refunded in time and still open (France, L242-4), on the price "
+            "with VAT, without delivery.",
             "Majoration légale des rétractations non remboursées à temps et encore ouvertes (France, L242-4), sur le "
             "prix TTC, hors livraison.",
         ),
