@@ -486,23 +486,6 @@ def due(asked: PageQuestion) -> pd.DataFrame:
 
 
 @remembered()
-def milestones(asked: PageQuestion) -> pd.DataFrame:
-    """List open returns by the latest day of each step that keeps the refund's date; the days do not matter."""
-    return analyses.milestones(opened(asked.source), question_of(asked, "promise_kept").undated())
-
-
-@remembered()
-def owed(asked: PageQuestion) -> pd.DataFrame:
-    """List open withdrawals that the law adds to, or will within five days; the days of the view do not matter."""
-    return _with_places(
-        asked,
-        analyses.owed_by_law(
-            opened(asked.source), question_of(asked, "late_refund_surcharge").undated(), limit=EVERY_ROW
-        ),
-    )
-
-
-@remembered()
 def recent(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """List the last weeks of what is forecast."""
     return analyses.recent(opened(asked.source), measure, question_of(asked, "forecast").undated(), by=by or None)

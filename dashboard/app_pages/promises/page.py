@@ -164,7 +164,7 @@ elif shown == "risk":
         blocks.table(
             words, risk, words("promises.tab_risk"), parts.risk_columns(words, view.currency), rows=15, behind=behind
         )
-    steps = queries.milestones(asked)
+    steps = data.milestones(asked)
     if not steps.empty:
         blocks.section(parts.steps(words, steps), words, "promise_kept", words("promises.steps_note"))
         behind = queries.DrillDown("promise_kept", is_dated=False)
@@ -182,7 +182,7 @@ else:
         blocks.table(
             words, due, words("promises.tab_law"), parts.due_columns(words, view.currency), rows=15, behind=behind
         )
-    owed = queries.owed(asked)
+    owed = data.owed(asked)
     blocks.section(parts.owed(words, owed, view.currency), words, "late_refund_surcharge", words("promises.owed_note"))
     blocks.tiles(view, "late_refund_surcharge")
     if not owed.empty:
