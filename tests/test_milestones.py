@@ -138,6 +138,10 @@ def test_the_list_at_risk_tells_the_steps(build: Build) -> None:
     (row,) = analyses.worklist_at_risk(build).to_dict("records")
     assert (row["missed"], str(row["refund_by"])[:10]) == ("received", "2026-02-06")
     assert analyses.milestones(build, Question(where={"country": ["DE"]})).empty
+    scanned = analyses.worklist_at_risk(
+        build, Question(where={"stage": ["carrier_scan"]})
+    )  # risks alone know the stage
+    assert scanned["missed"].tolist() == ["received"]
 
 
 def test_usual_days_stand_where_nothing_is_promised(tmp_path: Path) -> None:

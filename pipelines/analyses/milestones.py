@@ -45,8 +45,8 @@ def milestones(build: Build, question: Question = ANYTHING, *, limit: int | None
 
     One row a return, of the refund promised first: `<step>_by` is the last day (the shop's), `<step>_basis` promised or
     usual, nothing for steps that are done; `missed` the first step that is late already, and `refund_by` then the day
-    the refund comes if that step is done now. Missed ones first, then by the next step's day. Without requests or
-    promises there is no row.
+    the refund comes if that step is done now. Missed ones first, then by the next step's day. Returns asked for more
+    than 180 days ago are left out, as in `estimate_completion`. Without requests or promises there is no row.
     """
     question.takes("Milestones")
     if not is_known(build, KEY):

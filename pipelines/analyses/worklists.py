@@ -124,7 +124,8 @@ def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int 
     dates = build.fetch(select(t["estimate_completion"])).set_index("return_key")
     for name in ("early_at", "expected_at", "late_at"):
         final[name] = dates[name].reindex(final["return_key"]).to_numpy()
-    steps = milestones(build, question.but(as_of=None)).set_index("return_id")
+    # risks know dimensions that promises do not
+    steps = milestones(build, question.but(as_of=None, where={})).set_index("return_id")
     for name in (*STEPS_BY, "missed", "refund_by"):
         final[name] = steps[name].reindex(final.index) if question.as_of is None else None
     final["at_stake"] = final["amount"].astype(float) * final["probability"]
