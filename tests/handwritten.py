@@ -442,7 +442,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "late_refund_surcharge": (
         ("month",),
         f"""WITH late AS (
-            SELECT {_RETURN_MONTH}, (r.net_amount + r.vat_amount)::DOUBLE * r.fx_rate AS price,
+            SELECT date_trunc('month', r.requested_on)::DATE AS month,
+                (r.net_amount + r.vat_amount)::DOUBLE * r.fx_rate AS price,
                 timezone('Europe/Paris', timezone('UTC', p.due_at))::DATE AS last_on,
                 timezone('Europe/Paris', timezone('UTC', t))::DATE AS today
             FROM fact_return_line r JOIN estimate_promise p ON p.return_key = r.return_key
