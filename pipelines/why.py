@@ -121,6 +121,7 @@ SENTENCES: Mapping[str, str] = {
     "only_legs": "only {n:,} of {of:,} {what} have an emission factor: the value is of these alone",
     "odd_factors": "factors far from those that ship for the same vehicle: {names}",
     "upper_bound": "an upper bound: {n:,} of {of:,} marked lines are marked with their whole order",
+    "assumed_rate": "{share:.0%} of it is interest at another half-year's legal rate: that of these days is not known",
     # what weakens it
     "drift_later": "returns arrive later than the curve says since {day} ({factor:.2f} times the delay): the interval"
     " may not cover",

@@ -43,6 +43,7 @@ READERS = {
         ("Which promises are kept?", "backhaul metric promise_kept --by promise --where country=FR"),
         ("What could be promised today?", "backhaul promise --market FR --method drop_off --at 0.95"),
         ("Which returns will be late?", "backhaul at-risk --limit 20"),
+        ("By when must each step come?", "backhaul at-risk --milestones --limit 20"),
         ("What to claim from carriers?", "backhaul claims"),
         ("Which routes would recover most?", "backhaul dispose --carbon-price 100"),
         ("Alert when a promise is broken", "backhaul alert add promise_kept --below 0.9 --where country=FR"),
@@ -51,6 +52,7 @@ READERS = {
     ),
     "Finance": (
         ("What is the refund liability?", "backhaul accrual --by category"),
+        ("What do late refunds owe by law?", "backhaul owed"),
         (
             "Export the source rows of a number",
             "backhaul export observed_return_rate --rows numerator --where category=dresses --out rows.csv",

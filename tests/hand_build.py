@@ -42,6 +42,7 @@ FACTS = (
     "policy",
     "promise",
     "legal",
+    "late_law",
     "leg",
     "leg_cost",
     "mass",
@@ -614,6 +615,30 @@ TABLES: dict[str, list[dict[str, Any]]] = {
             "stage": "carrier_scan",
             "model_id": "life_table",
         },
+    ],
+    "estimate_late_refund": [
+        # d as if its last day had been 19 January: on the 31st it is 12 days late, in the second period of the scale
+        {
+            "return_key": ord("d"),
+            "return_id": "shop:r-d",
+            "rule": "L242-4",
+            "country": "FR",
+            "due_at": at("2026-01-20 00") - timedelta(microseconds=1),
+            "due_on": date(2026, 1, 19),
+            "period_no": no,
+            "starts_at": at(f"{starts} 00"),
+            "ends_at": at(f"{ends} 00") if ends else None,
+            "starts_on": at(f"{starts} 00").date(),
+            "share": share,
+            "yearly_rate": rate,
+            "is_assumed": False,
+            "source": "shop",
+        }
+        for no, starts, ends, share, rate in (
+            (1, "2026-01-20", "2026-01-30", 0.0, 0.0667),
+            (2, "2026-01-30", "2026-02-09", 0.05, 0.0),
+            (3, "2026-02-09", None, 0.10, 0.0),
+        )
     ],
     "fact_refund": REFUNDS,
     "fact_refund_line": REFUND_LINES,

@@ -439,6 +439,25 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             WHERE promise_id = 'legal_refund' AND ended_at IS NULL AND stopped_at IS NULL AND due_at > t
                 AND due_at <= t + INTERVAL 5 DAY GROUP BY 1""",
     ),
+    "late_refund_surcharge": (
+        ("month",),
+        f"""WITH late AS (
+            SELECT date_trunc('month', r.requested_on)::DATE AS month,
+                (r.net_amount + r.vat_amount)::DOUBLE * r.fx_rate AS price,
+                timezone('Europe/Paris', timezone('UTC', p.due_at))::DATE AS last_on,
+                timezone('Europe/Paris', timezone('UTC', t))::DATE AS today
+            FROM fact_return_line r JOIN estimate_promise p ON p.return_key = r.return_key
+            JOIN {_OBSERVED} o ON o.source = r.source
+            WHERE p.promise_id = 'legal_refund' AND p.country = 'FR' AND p.due_at < t AND p.ended_at IS NULL
+                AND p.date_fault IS NULL AND r.date_fault IS NULL AND r.return_type = 'withdrawal'
+                AND coalesce(refunded_at, exchanged_at, cancelled_at, rejected_at, expired_at) IS NULL)
+            SELECT month, 0.0 AS assumed, sum(price * CASE
+                WHEN today - last_on <= 10 THEN (today - last_on) * .0667 / 365
+                WHEN today - last_on <= 20 THEN .05 WHEN today - last_on <= 30 THEN .1
+                WHEN today - last_on <= 60 THEN .2 WHEN today - last_on <= 90 THEN .5
+                ELSE least(.55 + .05 * datesub('month', last_on + 90, today - 1), 1) END) AS surcharge
+            FROM late GROUP BY 1""",
+    ),
     "stage_days": (
         ("stage",),
         _stages(

@@ -90,6 +90,7 @@ BY_HAND: dict[str, float] = {
     "promise_expired": 1,  # f
     "legal_refund_kept": 1 / 2,
     "refunds_due_soon": 1,  # d on 3 February
+    "late_refund_surcharge": 60 * 0.05,  # d, 50 and its VAT of 10, in the period of 5%
     "days_to_refund": 26,  # a after 8 days, c after 26; e cancelled, d and f open: F1 = .375 of .75 at 8, all at 26
     "days_to_refund(0.5)": 8,
     "days_to_refund_from_receipt": 17,  # a 3, c 17

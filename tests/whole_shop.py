@@ -34,9 +34,9 @@ def same(text: str) -> dict[str, Any]:
 SENT = "requested 0 approved .4 label_issued .5 handed_over 2 carrier_scan 2.4"
 BACK = f"{SENT} received 5 inspected 6.5"
 FATES = {
-    "resold": f"{BACK} refunded 8 restocked 9",
+    "resold": f"{BACK} refunded 8 restocked 9 declared 0 acknowledged .1",
     "thrown away": f"{BACK} refunded 8 disposed 20",
-    "asked": "requested 0",
+    "asked": "requested 0 declared 0",
     "sent": SENT,
     "lost": f"{SENT} lost 30",
     "cancelled": "requested 0 approved .4 cancelled 3",
@@ -144,12 +144,12 @@ def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4
             )
         ),
         "policy": (
-            pd.DataFrame({"promise_id": ["refund", "transit", "whole", "quick"]}).assign(
-                from_stage=["received", "handed_over", "requested", "received"],
-                to_stage=["refunded", "received", "refunded", "inspected"],
-                duration=[5, 3, 14, 24],
-                duration_unit=["business_days", "carrier_days", "calendar_days", "clock_hours"],
-                responsible=["retailer", "carrier", "retailer", "retailer"],
+            pd.DataFrame({"promise_id": ["refund", "transit", "whole", "quick", "answer"]}).assign(
+                from_stage=["received", "handed_over", "requested", "received", "declared"],
+                to_stage=["refunded", "received", "refunded", "inspected", "acknowledged"],
+                duration=[5, 3, 14, 24, 4],
+                duration_unit=["business_days", "carrier_days", "calendar_days", "clock_hours", "clock_hours"],
+                responsible=["retailer", "carrier", "retailer", "retailer", "retailer"],
                 methods="drop_off locker mail",
                 window_until="2026-01-31",
                 **dict.fromkeys(("market", "channel", "category", "loyalty_tier", "exception")),

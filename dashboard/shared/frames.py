@@ -44,6 +44,10 @@ CODED = {
     "return_channel": "return_channel",
     "waiting": "waiting",
     "next_promise": "promise",
+    "scan_basis": "step_basis",
+    "receipt_basis": "step_basis",
+    "inspection_basis": "step_basis",
+    "missed": "stage",
 }
 
 

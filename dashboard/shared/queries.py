@@ -60,6 +60,7 @@ GROWING = frozenset(
 SAME_AGE = frozenset(
     {
         "refunds_owed",
+        "late_refund_surcharge",
         "returns_to_come_cost",
         "margin_erosion",
         "margin_erosion_share",

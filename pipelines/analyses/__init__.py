@@ -20,6 +20,7 @@ from pipelines.analyses.emissions import (
 from pipelines.analyses.flow import flow, waterfall
 from pipelines.analyses.forecast import backtested, forecast, recent, shown
 from pipelines.analyses.levers import levers
+from pipelines.analyses.milestones import milestones, usual_days
 from pipelines.analyses.offer import Offer, offers
 from pipelines.analyses.opportunity import CUTS as EROSION_CUTS
 from pipelines.analyses.opportunity import (
@@ -30,6 +31,8 @@ from pipelines.analyses.opportunity import (
     markdown_curve,
     repeat_rates,
 )
+from pipelines.analyses.owed import KEY as OWED_KEY
+from pipelines.analyses.owed import owed_by_law, scale
 from pipelines.analyses.product import (
     ProductProfile,
     product_costs,
@@ -47,6 +50,7 @@ from pipelines.analyses.worklists import control_chart, promise_states, refunds_
 
 __all__ = [
     "EROSION_CUTS",
+    "OWED_KEY",
     "Concentration",
     "Offer",
     "Plan",
@@ -75,8 +79,10 @@ __all__ = [
     "levers",
     "lost_sales",
     "markdown_curve",
+    "milestones",
     "missing_factors",
     "offers",
+    "owed_by_law",
     "parcels",
     "pareto",
     "product_changes",
@@ -98,11 +104,13 @@ __all__ = [
     "related_products",
     "repeat_rates",
     "same_window",
+    "scale",
     "shown",
     "simulate",
     "size_curve",
     "tornado",
     "trace",
+    "usual_days",
     "waterfall",
     "worklist_at_risk",
 ]

@@ -18,6 +18,7 @@ from models import curves
 from models import rates as rate_models
 from pipelines.analyses.backtest import known_then, recorded, shares_then
 from pipelines.analyses.change import total
+from pipelines.analyses.owed import with_surcharge
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import ask, bind, is_known, observed
 from pipelines.metrics.catalogue.returns import CELL
@@ -42,6 +43,7 @@ COLUMNS = (
     "liability",
     "low",
     "high",
+    "by_law",
     "cost_of_goods",
     "cost_to_recover",
     "asset",
@@ -159,7 +161,8 @@ def accrual(
 
     One row a group and a last one for all (its groups empty), whose amounts are the sums of the rows. units_to_come:
     units expected back; owed: net value of units back and not paid; to_come: net value expected back; liability = owed
-    + to_come with a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of
+    + to_come with a 90% interval low to high (a group's own is wide while it is young); by_law: what the law adds to
+    refunds that are late, beside the liability and no part of it; cost_of_goods: purchase cost of
     the same units; cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's
     returns had them; asset = the difference, never below 0. Greyed with its reason where nothing can be projected or
     too many returns name no order; asset columns are missing where costs are not known. `reason` and `caution`
@@ -179,6 +182,7 @@ def accrual(
         units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
     )
     table = _with_owed(build, projected, names, question.but(until=day))
+    table = with_surcharge(build, table, names, question.but(until=day))
     _add_liability(table)
     _add_asset(build, table, question, day, has_cost="cost" in amounts)
     summed = _sum_of(table, found.half_of_all)
@@ -193,7 +197,7 @@ def accrual(
     return rounded.reindex(columns=[*names, *COLUMNS])
 
 
-_MONEY = ("owed", "to_come", "liability", "cost_of_goods", "cost_to_recover", "asset")
+_MONEY = ("owed", "to_come", "liability", "by_law", "cost_of_goods", "cost_to_recover", "asset")
 
 
 def _add_liability(table: pd.DataFrame) -> None:

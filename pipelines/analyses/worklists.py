@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import and_, literal_column, select
 
 from models import control
+from pipelines.analyses.milestones import STEPS_BY, milestones
 from pipelines.metrics.bind import bind
 from pipelines.metrics.cautions import Doubt, doubt, doubted
 from pipelines.metrics.compiler import filters, statement
@@ -82,6 +83,9 @@ _AT_RISK = (
     "early_at",
     "expected_at",
     "late_at",
+    *STEPS_BY,
+    "missed",
+    "refund_by",
 )
 
 
@@ -91,7 +95,8 @@ def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int 
     `at_stake` = amount x probability, each return one customer. `next_*` is the promise that falls due first,
     `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the next
     promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
-    interval. `caution` and `reason` say what the list does not rest on.
+    interval. `scan_by` and its like, `missed` and `refund_by` are those of `milestones`, empty as of an earlier day.
+    `caution` and `reason` say what the list does not rest on.
     """
     bound = bind(build, "breach_risk", question.takes("A work list", "as_of"))
     columns = {
@@ -119,6 +124,10 @@ def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int 
     dates = build.fetch(select(t["estimate_completion"])).set_index("return_key")
     for name in ("early_at", "expected_at", "late_at"):
         final[name] = dates[name].reindex(final["return_key"]).to_numpy()
+    # risks know dimensions that promises do not
+    steps = milestones(build, question.but(as_of=None, where={})).set_index("return_id")
+    for name in (*STEPS_BY, "missed", "refund_by"):
+        final[name] = steps[name].reindex(final.index) if question.as_of is None else None
     final["at_stake"] = final["amount"].astype(float) * final["probability"]
     ranked = final.reset_index().sort_values(["at_stake", "probability", "return_id"], ascending=[False, False, True])
     listed = ranked.head(limit).reset_index(drop=True)[list(_AT_RISK)]

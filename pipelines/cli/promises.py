@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,13 +13,17 @@ from pipelines.cli.options import (
     FormatOption,
     Warehouse,
     Where,
+    day_of,
     example,
     filters_of,
     opened,
     question_of,
     settings_of,
 )
-from pipelines.cli.output import plain_value, print_rows, why_lacking
+from pipelines.cli.output import plain_value, print_rows, records_of, why_lacking
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @app.command(
@@ -85,19 +89,38 @@ def promise(
             )
 
 
-@app.command(name="at-risk", epilog=example("backhaul at-risk --where country=FR --limit 20"))
+@app.command(
+    name="at-risk",
+    epilog=example("backhaul at-risk --where country=FR --limit 20")
+    + "\n\n"
+    + example("backhaul at-risk --milestones"),
+)
 def at_risk(
     where: Where = None,
     limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
+    steps: Annotated[
+        bool,
+        typer.Option(
+            "--milestones", help="By the latest day of scan, receipt and inspection that keeps the refund date."
+        ),
+    ] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """List open returns by the amount at stake if a promise is broken.
 
-    With the next and the final promise, and the expected refund date.
+    With the next and the final promise, and the expected refund date; a step that is late already, and the refund date
+    that comes of it.
     """
     from pipelines import analyses
 
+    if steps:
+        with opened(warehouse) as build:
+            question = question_of().but(where=filters_of(build, "promise_kept", where))
+            found = analyses.milestones(build, question, limit=limit)
+            why = why_lacking(build, "promise_kept")
+        print_rows(_dated(found, output), output, "Latest day of each step that keeps the refund date, late first", why)
+        return
     with opened(warehouse) as build:
         found = analyses.worklist_at_risk(
             build, question_of().but(where=filters_of(build, "breach_risk", where)), limit=limit
@@ -121,13 +144,69 @@ def at_risk(
                 "at_stake",
                 "expected_at",
                 "late_at",
+                "missed",
+                "refund_by",
             ]
         ]
     )
-    rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
-    if output is Format.table:
-        rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
-    print_rows(rows, output, "Open returns, most at stake first", why)
+    print_rows(_dated(shown, output), output, "Open returns, most at stake first", why)
+
+
+def _dated(found: "pd.DataFrame", output: Format) -> list[dict[str, Any]]:
+    """Give rows with nothing where there is no value; in a table days without their time."""
+    rows = [{k: None if v != v else v for k, v in r.items()} for r in records_of(found)]
+    if output is not Format.table:
+        return rows
+    return [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
+
+
+@app.command(
+    epilog=example("backhaul owed --where country=FR --days 10")
+    + "\n\n"
+    + example("backhaul owed --rule L241-4 --due 2026-01-05 --amount 80 --on 2026-02-01")
+)
+def owed(
+    where: Where = None,
+    days: Annotated[float, typer.Option(min=0, help="Also returns whose next step falls within so many days.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
+    as_of: AsOf = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Work out one refund by this rule instead: L242-4 or L241-4."),
+    ] = None,
+    due: Annotated[
+        str | None, typer.Option(metavar="DAY", help="With --rule: last day the refund was in time.")
+    ] = None,
+    amount: Annotated[
+        float | None, typer.Option(min=0, help="With --rule: sum the customer paid, with VAT and delivery.")
+    ] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="DAY", help="With --rule: the day it is paid.")] = None,
+    contract: Annotated[
+        str | None, typer.Option(metavar="DAY", help="With --rule: day of the contract; the due day when left out.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List what the law adds to withdrawals refunded late, and its next step.
+
+    France, L242-4: on the price with VAT of what is not paid back, without delivery; the text, not advice. With --rule
+    one refund is worked out, without a warehouse.
+    """
+    from pipelines import analyses
+
+    if rule is not None:
+        first, paid, sold = day_of(due, "--due"), day_of(on, "--on"), day_of(contract, "--contract")
+        if first is None or paid is None or amount is None:
+            raise typer.BadParameter("needs --due, --on and --amount.", param_hint="--rule")
+        found = analyses.scale(rule, first, amount, paid, sold)
+        print_rows(records_of(found), output, f"{rule}: what is added to {amount:g}, due by {first}, up to {paid}")
+        return
+    with opened(warehouse) as build:
+        question = question_of(as_of=as_of).but(where=filters_of(build, analyses.OWED_KEY, where))
+        found = analyses.owed_by_law(build, question, days=days, limit=limit)
+        why = why_lacking(build, analyses.OWED_KEY)
+        currency = build.info.get("reporting_currency", "EUR")
+    print_rows(records_of(found), output, f"Owed by law for late refunds, in {currency}, most first", why)
 
 
 @app.command(epilog=example("backhaul serve --port 8600"))

@@ -13,6 +13,7 @@ from pipelines.estimate import (
     curves,
     goods,
     lanes,
+    late_refund,
     leg_cost,
     probability,
     promises,
@@ -35,6 +36,7 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     credit_match.credit_match(connection, settings)
     calendar.calendar(connection, settings)
     promises.promises(connection, settings, returned)
+    late_refund.late_refunds(connection)
     breach.breach_risk(connection, settings)
     lanes.lanes(connection, settings, leg)
     leg_cost.legs(connection, settings, leg)

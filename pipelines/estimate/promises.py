@@ -123,7 +123,8 @@ _OUT_OF_ORDER = """ended_at < started_at
 
 Goods may be paid before they come, and a date without a time of day is that day.
 """
-_BEFORE_HAND_OVER = "(to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR responsible = 'customer')"
+_BEFORE_HAND_OVER = """(to_stage IN ('declared', 'requested', 'acknowledged', 'approved', 'label_issued', 'handed_over')
+    OR responsible = 'customer')"""
 _COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on,
     to_stage, date_fault, is_requested,
     CASE WHEN date_fault IS NULL THEN own_due_at END AS due_at,
@@ -241,7 +242,10 @@ def _described(where_return: str) -> str:
 
 
 def _policy_promises() -> str:
-    """Select the promises of each return's policy whose stages its source records; a store has no way to it."""
+    """Select the promises of each return's policy whose stages its source records.
+
+    A store has no way to it. What starts with a declaration is promised to those who used the withdrawal function.
+    """
     return f"""
             SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,
                 p.from_stage,
@@ -251,6 +255,7 @@ def _policy_promises() -> str:
             FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
             WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")}
                 AND {_of_stage("p.to_stage", "has_")}
+                AND (p.from_stage <> 'declared' OR d.start_declared IS NOT NULL)
                 AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan')
                     OR p.to_stage IN ('label_issued', 'carrier_scan')))
     """

@@ -36,6 +36,7 @@ FACTS = {
     "decline": "reasons of declined requests",
     "delivery": "delivery dates",
     "legal": "withdrawals from a country whose refund law is known",
+    "late_law": "withdrawals from a country whose law adds to late refunds",
     "refusal": "refused or uncollected deliveries",
     "exchange": "exchanges",
     "conformity": "claims for faulty goods",

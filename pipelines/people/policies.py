@@ -20,7 +20,17 @@ from sqlalchemy import and_, func, insert, select, update
 
 from pipelines.errors import PolicyError
 from pipelines.load import Report, load
-from pipelines.people.policy_text import METHODS, RESPONSIBLE, SCOPE, SKIPPED, Policy, Promise, law, rows
+from pipelines.people.policy_text import (
+    METHODS,
+    RESPONSIBLE,
+    SCOPE,
+    SKIPPED,
+    Policy,
+    Promise,
+    acknowledged_since,
+    law,
+    rows,
+)
 from pipelines.settings import Settings
 from pipelines.warehouse import star, vocabulary
 from pipelines.warehouse.build import writing
@@ -215,6 +225,16 @@ def _against_law(policy: Policy) -> list[Problem]:
                 "window_days",
                 f"{policy.window_days} days are fewer than the {withdraw:g} that Directive 2011/83/EU Art. 9 gives;"
                 f" write {withdraw:g} or more, or name the exception.",
+            )
+        )
+    answers = any((p.from_stage, p.to_stage) == ("declared", "acknowledged") for p in policy.promises)
+    if policy.valid_from >= acknowledged_since() and not answers:
+        found.append(
+            Problem(
+                "promises",
+                f"holds none from declared to acknowledged: from {acknowledged_since()} Directive 2011/83/EU Art. 11a"
+                " wants a withdrawal by the online function acknowledged without undue delay; say within how long.",
+                is_error=False,
             )
         )
     for p in policy.promises:

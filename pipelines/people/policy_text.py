@@ -76,6 +76,15 @@ def law() -> tuple[dict[str, float], float]:
     return refund, max(float(r["days"]) for r in rows if r["rule"] == "withdrawal_period")
 
 
+@cache
+def acknowledged_since() -> date:
+    """Give the first day that a withdrawal by the online function must be acknowledged, of data/legal.csv."""
+    with data_path("legal.csv").open(encoding="utf-8", newline="") as file:
+        return min(
+            date.fromisoformat(r["valid_from"]) for r in csv.DictReader(file) if r["rule"] == "withdrawal_function"
+        )
+
+
 def read(path: Path) -> list[Policy]:
     """Read the policies of a YAML or CSV file. Raises PolicyError that names file, document or line, and field."""
     if not path.is_file():

@@ -15,7 +15,9 @@ from pipelines.sources.samples import Sample
 PRICES = ("net_amount", "net_unit_price", "gross_amount", "gross_unit_price", "amount", "unit_price")
 # role -> event of ours, in the order in which they happen
 STAGES = {
+    "declared_at": "declared",
     "requested_at": "requested",
+    "acknowledged_at": "acknowledged",
     "approved_at": "approved",
     "label_issued_at": "label_issued",
     "handed_over_at": "handed_over",

@@ -11,7 +11,9 @@ from pipelines.warehouse.engine import Expression, calendar_days, double, litera
 from pipelines.warehouse.star import STAR
 
 STAGES = (
+    "declared",
     "requested",
+    "acknowledged",
     "approved",
     "label_issued",
     "handed_over",
@@ -31,8 +33,9 @@ OBSERVED_SQL = """
 def lot_stages() -> str:
     """Give each stage's time of a lot.
 
-    A physical stage nobody recorded was reached at the latest when the next one was. A return handed in at a store is
-    received and inspected at the till, and requested there unless it was before. A rejection answers a request.
+    A physical stage nobody recorded was reached at the latest when the next one was; a declaration by the withdrawal
+    function and its acknowledgement are what is recorded of them alone. A return handed in at a store is received and
+    inspected at the till, and requested there unless it was before. A rejection answers a request.
     """
     at_till = (
         "CASE WHEN method = 'store' AND coalesce(received_at, inspected_at, refunded, restocked) IS NOT NULL THEN"
@@ -45,6 +48,7 @@ def lot_stages() -> str:
         coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
         coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued)
             AS approved,
+        declared_at AS declared, acknowledged_at AS acknowledged,
         coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT
             DISTINCT FROM 'store' AS is_requested,
         lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active,

@@ -46,6 +46,8 @@ LABELS = {
 
 EVENTS = (
     "requested",
+    "declared",
+    "acknowledged",
     "approved",
     "rejected",
     "label_issued",
@@ -147,7 +149,9 @@ COST_COMPONENTS = (
 CLAIM_KINDS = ("lost", "damaged", "late")
 DISTANCE_TYPES = ("actual", "shortest_feasible", "great_circle")
 STAGES = (
+    "declared",
     "requested",
+    "acknowledged",
     "approved",
     "label_issued",
     "handed_over",

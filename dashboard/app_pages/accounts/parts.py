@@ -23,7 +23,7 @@ def bases_columns(words: Words, currency: str) -> Columns:
 def accrual_columns(words: Words, currency: str) -> Columns:
     """Show what to book for a month's or category's returns not settled yet."""
     groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
-    amounts = ("owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset")
+    amounts = ("owed", "to_come", "liability", "low", "high", "by_law", "cost_of_goods", "cost_to_recover", "asset")
     return (
         groups
         | {"units_to_come": number(words("accounts.units_to_come"))}

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from dashboard.shared.queries import (
+    EVERY_ROW,
     POLICY_STAGES,
     PageQuestion,
     by,
@@ -110,6 +111,21 @@ def offers(asked: PageQuestion, promise: str, at: float) -> pd.DataFrame:
     """List the promise that could be made today lane by lane, busiest first."""
     found = analyses.offers(opened(asked.source), promise, at, question_of(asked, "promise_at").undated())
     return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
+
+
+@remembered()
+def milestones(asked: PageQuestion) -> pd.DataFrame:
+    """List open returns by the latest day of each step that keeps the refund's date; the days do not matter."""
+    return analyses.milestones(opened(asked.source), question_of(asked, "promise_kept").undated())
+
+
+@remembered()
+def owed(asked: PageQuestion) -> pd.DataFrame:
+    """List open withdrawals that the law adds to, or will within five days; the days of the view do not matter."""
+    question = question_of(asked, analyses.OWED_KEY).undated()
+    work = analyses.owed_by_law(opened(asked.source), question, limit=EVERY_ROW)
+    places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
+    return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
 
 
 def waiting_by(asked: PageQuestion, dimension: str) -> pd.DataFrame:

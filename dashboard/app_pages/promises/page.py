@@ -164,6 +164,13 @@ elif shown == "risk":
         blocks.table(
             words, risk, words("promises.tab_risk"), parts.risk_columns(words, view.currency), rows=15, behind=behind
         )
+    steps = data.milestones(asked)
+    if not steps.empty:
+        blocks.section(parts.steps(words, steps), words, "promise_kept", words("promises.steps_note"))
+        behind = queries.DrillDown("promise_kept", is_dated=False)
+        blocks.table(
+            words, steps, words("promises.steps_note"), parts.milestones_columns(words), rows=15, behind=behind
+        )
 else:
     due = queries.due(asked)
     if queries.number(asked, "refunds_due_soon").lacks:
@@ -175,3 +182,10 @@ else:
         blocks.table(
             words, due, words("promises.tab_law"), parts.due_columns(words, view.currency), rows=15, behind=behind
         )
+    owed = data.owed(asked)
+    blocks.section(parts.owed(words, owed, view.currency), words, "late_refund_surcharge", words("promises.owed_note"))
+    blocks.tiles(view, "late_refund_surcharge")
+    if not owed.empty:
+        behind = queries.DrillDown("late_refund_surcharge", is_dated=False)
+        title = findings.name(words, "late_refund_surcharge")
+        blocks.table(words, owed, title, parts.owed_columns(words, view.currency), rows=15, behind=behind)

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pandas as pd
+import streamlit as st
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
@@ -94,6 +95,50 @@ def due_columns(words: Words, currency: str) -> Columns:
             place=("place", text),
         )
     )
+
+
+def milestones_columns(words: Words) -> Columns:
+    """Show open returns by the latest day of each step that keeps the refund's date."""
+    return of(
+        words,
+        "promises",
+        return_id=("return", text),
+        stage=("stage", text),
+        promise_id=("promise", text),
+        due_at=("due", instant),
+        scan_by=("scan_by", day),
+        scan_basis=("step_basis", text),
+        receipt_by=("receipt_by", day),
+        receipt_basis=("step_basis", text),
+        inspection_by=("inspection_by", day),
+        inspection_basis=("step_basis", text),
+        missed=("missed", text),
+        refund_by=("refund_by", day),
+    )
+
+
+def owed_columns(words: Words, currency: str) -> Columns:
+    """Show open withdrawals by what the law adds to them."""
+    unit = words.unit(currency)
+    first = of(words, "promises", return_id=("return", text), due_on=("due", day), days_late=("days_late", number))
+    money = {
+        n: number(f"{words(f'promises.{key}')} ({unit})", 2)
+        for n, key in (("amount", "owed_amount"), ("surcharge", "owed_surcharge"), ("next_surcharge", "next_surcharge"))
+    }
+    last = of(
+        words,
+        "promises",
+        share=("owed_share", percent),
+        next_on=("next_on", day),
+        next_share=("next_share", percent),
+        is_assumed=("owed_assumed", st.column_config.CheckboxColumn),
+        rule=("owed_rule", text),
+        country=("country", text),
+        method=("method", text),
+        carrier=("carrier", text),
+        place=("place", text),
+    )
+    return first | money | last
 
 
 def risk_columns(words: Words, currency: str) -> Columns:
@@ -226,6 +271,23 @@ def at_risk(words: Words, risk: pd.DataFrame, currency: str) -> str:
         return words("finding.no_risk")
     amount = words.money(likely["amount"].sum(), currency)
     return told(words, "finding.at_risk", likely, n=words.number(len(likely)), amount=amount)
+
+
+def steps(words: Words, found: pd.DataFrame) -> str:
+    """Say of how many open returns a step is late already, so that their refund moves."""
+    late = found[found["missed"].notna()] if len(found) else found
+    if late.empty:
+        return words("finding.steps_none")
+    return told(words, "finding.steps", late, n=words.number(len(late)), of=words.number(len(found)))
+
+
+def owed(words: Words, found: pd.DataFrame, currency: str) -> str:
+    """Say what the law adds to late refunds today, and when its next step falls."""
+    late = found[found["surcharge"] > 0] if len(found) else found
+    if late.empty:
+        return words("finding.owed_none")
+    amount, following = words.money(late["surcharge"].sum(), currency), words.day(found["next_on"].min())
+    return told(words, "finding.owed", late, n=words.number(len(late)), amount=amount, day=following)
 
 
 def due(words: Words, refunds: pd.DataFrame) -> str:

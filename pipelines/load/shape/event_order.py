@@ -10,7 +10,7 @@ import duckdb
 from pipelines.warehouse.sql import quote
 
 STOPS = "('cancelled', 'rejected', 'expired', 'lost')"
-GOES_ON = "('requested', 'approved', 'label_issued', 'handed_over')"
+GOES_ON = "('requested', 'declared', 'approved', 'label_issued', 'handed_over')"
 """What overrules a stop when it happens after it."""
 CAME = "('carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked', 'disposed')"
 """What overrules a stop when it happens after it or at the same instant: goods or money moved."""

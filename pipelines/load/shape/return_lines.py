@@ -16,7 +16,9 @@ BACK = (
 )
 """Events that nothing but goods that left can have."""
 _STAGE_EVENTS = {
-    "requested_at": "event = 'requested'",
+    "declared_at": "event = 'declared'",
+    "requested_at": "event IN ('requested', 'declared')",
+    "acknowledged_at": "event = 'acknowledged'",
     "approved_at": "event = 'approved'",
     "rejected_at": "event = 'rejected'",
     "label_issued_at": "event = 'label_issued'",

@@ -7,14 +7,22 @@ from dataclasses import replace
 from functools import cache
 
 from pipelines.errors import UnknownMetric
-from pipelines.metrics.catalogue import carbon, money, products, promises, returns, units
+from pipelines.metrics.catalogue import carbon, law, money, products, promises, returns, units
 from pipelines.metrics.compiler import known_dimensions, knows
 from pipelines.metrics.declare import FactTable, Metric
 from pipelines.metrics.facts import LEGS, LOTS, ORDERS
 from pipelines.metrics.question import ALIASES, Text
 from pipelines.warehouse.engine import OWN_NAME, Build, period_start
 
-CATALOGUE = (*returns.METRICS, *products.METRICS, *units.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
+CATALOGUE = (
+    *returns.METRICS,
+    *products.METRICS,
+    *units.METRICS,
+    *promises.METRICS,
+    *law.METRICS,
+    *money.METRICS,
+    *carbon.METRICS,
+)
 _BY_KEY = {m.key: m for m in CATALOGUE}
 
 

@@ -180,6 +180,26 @@ estimate_promise = star_table(
     column("place_id", String, "Site"),
     column("policy_key", BigInteger, "Policy version"),
 )
+estimate_late_refund = star_table(
+    "estimate_late_refund",
+    "One legal refund of a country whose law adds to late ones x period of its scale: of refunds that are open, or came"
+    " late. What is owed follows from the time of observation.",
+    key_column("return_key", "the return"),
+    column("return_id", String, "Return, source first"),
+    column("rule", String, "Row of data/late_refund.csv"),
+    column("country", String, "Market"),
+    column("due_at", DateTime, "Last instant the refund was in time (UTC)"),
+    column("due_on", Date, "Its day in the shop's zone"),
+    column("period_no", Integer, "Number of the period, from 1"),
+    column("starts_at", DateTime, "UTC; first instant of the period; empty where the promise has a date_fault"),
+    column("ends_at", DateTime, "UTC; first instant of the next; empty where none follows or none is needed yet"),
+    column("starts_on", Date, "First day of the period in the shop's zone"),
+    column("share", Double, "Added to the sum due, of the sum (0-1 and more)"),
+    column("yearly_rate", Double, "Legal interest beside it, by the day from starts_on on (0-1 a year of 365 days)"),
+    column("is_assumed", Boolean, "The legal rate of these days is not known: the nearest known one stands for it"),
+    column("date_fault", String, "Why the promise has no date; empty where it has"),
+    column("source", String, "Source"),
+)
 estimate_breach_risk = star_table(
     "estimate_breach_risk",
     "One open return x promise: the probability that it breaks.",

@@ -98,7 +98,9 @@ fact_order_line = star_table(
 )
 
 STAGE_TIMES = (
+    "declared_at",
     "requested_at",
+    "acknowledged_at",
     "approved_at",
     "rejected_at",
     "label_issued_at",
