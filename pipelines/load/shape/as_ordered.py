@@ -74,8 +74,8 @@ def _said_of_products(connection: duckdb.DuckDBPyConnection) -> None:
             SELECT product_key, source, version_at, category,
                 CASE WHEN row_number() OVER (PARTITION BY product_key, version_at ORDER BY said_at) = 1
                     THEN TIMESTAMP '0001-01-01' ELSE said_at END AS said_from,
-                coalesce(lead(said_at) OVER (PARTITION BY product_key, version_at ORDER BY said_at), TIMESTAMP '9999-01-01')
-                    AS said_to
+                coalesce(lead(said_at) OVER (PARTITION BY product_key, version_at ORDER BY said_at),
+                    TIMESTAMP '9999-01-01') AS said_to
             FROM said),
         now AS (SELECT product_key, category FROM dim_product WHERE is_current),
         renamed AS (
