@@ -287,8 +287,16 @@ def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, 
     back = rests[0]
     if back["status"] != "ok" or of_projection:
         return str(back["reason"]) if back["status"] != "ok" else of_projection, "", True
-    said = doubt_of(*rests)
+    said = doubt_of(*rests, *_drifting(build, question))
     return said.reason, said.caution, False
+
+
+def _drifting(build: Build, question: Question) -> list[Any]:
+    """Give the answer that says that returns no longer come as the curves say: of all sales, else of a category."""
+    found = [answer(build, "returns_to_come", question, by=by) for by in ((), ("category",))]
+    of_all = pd.concat(found, ignore_index=True)
+    on = of_all[of_all["caution"].str.contains("delay_drift", regex=False)]
+    return [on.iloc[0]] if len(on) else []
 
 
 def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: Question) -> pd.DataFrame:
