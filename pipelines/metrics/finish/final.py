@@ -150,6 +150,11 @@ def ultimate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFr
     return drifting(found, build, ask)
 
 
+def around(rates: rate_models.Ultimate) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give the bounds of the rate behind the share, widened to hold the share: what a comparison of shares rests on."""
+    return np.minimum(rates.low, rates.rate), np.maximum(rates.high, rates.rate)
+
+
 def behind(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the rate behind the final share, with its own interval; greyed under half maturity."""
     keys, rates, sums = final(frame, ask, build)
