@@ -7,6 +7,7 @@ of days is a curve, stored once a cell and joined by age.
 Age and delay are calendar days (UTC) from the return clock's start. A source's observation time is its latest event.
 """
 
+import math
 from datetime import date, datetime, timedelta
 
 import duckdb
@@ -16,11 +17,13 @@ import pyarrow as pa
 from models.curves import (
     AFTER_WINDOW_DAYS,
     DRIFT_DAYS,
+    DRIFT_FACTOR,
     NO_WINDOW_DAYS,
     RECENT_DAYS,
     Cell,
     Delays,
     Developed,
+    Drift,
     delay_drift,
     developed,
 )
@@ -146,9 +149,14 @@ def _write_drift(
             drift.factor,
             drift.z,
             round(drift.returned),
-            drift.is_drifting,
+            drift.is_drifting or _is_moved(drift, [found[c] for c in members]),
         ]
         connection.execute(f"INSERT INTO estimate_delay_drift VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _is_moved(drift: Drift, members: list[Developed]) -> bool:
+    """Say whether all these curves were moved, and by as much as the alarm tells of."""
+    return all(d.is_moved for d in members) and abs(math.log(drift.factor)) >= math.log(DRIFT_FACTOR)
 
 
 def _write_curves(
