@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from models import curve_shift
 from models.rates import Array, floats
 
 NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
@@ -15,7 +16,7 @@ AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
 DATED_STEPS = 70  # what a date adds to a window is counted in so many steps
 _DATED_DAYS = 65  # what to take such a window for before its own returns are seen
 RECENT_DAYS = 120  # beyond a curve's last day, how far back returned lines count
-_ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched curve are worth
+_ASSUMED, _STRETCHED, _START = 30.0, 100.0, 300.0  # returns that an assumed, a stretched and a start's curve are worth
 DRIFT_DAYS = 30  # the confirmations that the alarm compares with the curve
 DRIFT_FACTOR, DRIFT_Z = 1.1, 3.5  # delays this much longer or shorter, this surely: the curve no longer fits
 
@@ -26,7 +27,8 @@ def development_curve(
     truncation_days: ArrayLike,
     last_day: int,
     prior: ArrayLike | None = None,
-    pseudo: float = 300.0,
+    pseudo: float = _START,
+    recent_days: int | None = None,
 ) -> Array:
     """Fit G(0..last_day) from returned units alone, right truncation handled.
 
@@ -35,16 +37,22 @@ def development_curve(
     G(d) = product over k > d of 1 - r(k) (Lagakos, Barraj and De Gruttola, Biometrika 75, 1988). No denominator of sold
     units enters, so changing rates do not bend it. Delays beyond `last_day` count on it. `prior` is a curve of the same
     length that is added as `pseudo` returns; where no age reaches, it speaks alone. Without prior and returns: NaN.
+    With `recent_days` only what was confirmed in the last so many days before the observation counts (a life table of a
+    period): G as delays are of late.
 
     >>> development_curve([0, 1, 2], [1, 1, 2], [9, 9, 9], 2).tolist()
     [0.25, 0.5, 1.0]
     """
     delay = np.clip(np.asarray(delay_days, dtype=np.int64), 0, last_day)
-    until = np.clip(np.asarray(truncation_days, dtype=np.int64), delay, last_day)
+    age = np.maximum(np.asarray(truncation_days, dtype=np.int64), delay)
     weight = floats(units)
-    events: Array = np.bincount(delay, weight, last_day + 1).astype(np.float64)
-    gone = np.bincount(until + 1, weight, last_day + 2)[: last_day + 1]
-    at_risk: Array = np.cumsum(events - gone)
+    begun = delay if recent_days is None else np.maximum(delay, age - recent_days + 1)
+    watched = begun <= last_day
+    delay, age, weight, begun = delay[watched], age[watched], weight[watched], begun[watched]
+    events: Array = np.bincount(delay, weight * (delay >= begun), last_day + 1).astype(np.float64)
+    entered = np.bincount(begun, weight, last_day + 1)
+    gone = np.bincount(np.minimum(age, last_day) + 1, weight, last_day + 2)[: last_day + 1]
+    at_risk: Array = np.cumsum(entered - gone)
     if prior is not None:
         events = events + pseudo * np.diff(floats(prior), prepend=0.0)
         at_risk = at_risk + pseudo * floats(prior)
@@ -132,7 +140,7 @@ class Delays(NamedTuple):
     truncation_days: Array
 
 
-_NOTHING = Delays(np.zeros(0), np.zeros(0), np.zeros(0))
+NOTHING = Delays(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: ArrayLike) -> Array:
@@ -152,14 +160,22 @@ def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: Ar
     return np.asarray(np.where(age <= usual, age, np.where(age <= length, inside, after)), dtype=np.float64)
 
 
-def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Array]:
-    """Fit a development curve for every cell, small ones pooled.
+@dataclass(frozen=True)
+class Developed:
+    """A cell's curve: `share` G(0..last) as it is now, `long_run` before recent delays moved it, and `doubt`.
 
-    Columns: cell, then its window, then the source's leading window. Each cell is shrunk to its window's curve over all
-    categories and channels. In a source, the window with most returns leads (itself shrunk a little to an assumed
-    curve); any other window's curve starts from the leading one stretched to its length, so that a window too young to
-    have shown its late returns is not taken for mature: days beyond the oldest line stay stretched until seen. Cells
-    without returns get their window's curve.
+    `doubt` is how far G may be off, as a standard deviation of its probit: for lognormal delays that of the log of a
+    time stretch over sigma. One number a cell, for an error of the curve is an error of all its ages at once.
+    """
+
+    share: Array
+    long_run: Array
+    doubt: float
+    is_moved: bool = False
+
+
+def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Array]:
+    """Fit a development curve for every cell; see `developed`.
 
     >>> half = Delays(np.array([2, 8]), np.array([5e6, 5e6]), np.array([99, 99]))
     >>> shoes, hats = Cell("shop", "shoes", None, 30), Cell("shop", "hats", None, 30)
@@ -167,23 +183,105 @@ def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> 
     >>> [round(float(curve[5]), 3) for curve in curves.values()]
     [0.5, 0.5]
     """
-    found: dict[Cell, Array] = {}
+    return {cell: d.share for cell, d in developed(cells, counts).items()}
+
+
+def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Developed]:
+    """Fit a development curve for every cell, small ones pooled, and say how far it may be off.
+
+    Columns: cell, then its window, then the source's leading window. In a source, the window with most returns leads
+    (itself shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its
+    length, so that a window too young to have shown its late returns is not taken for mature. A category starts from
+    its window's curve moved to its own delays as far as they can tell, by how much categories differ; then its returns
+    speak (_START of the start's). Where the last weeks say that delays have moved, of a category or of
+    all of the source, by a number of days or in proportion, its curves move with them and are fitted to those weeks.
+
+    The doubt of a cell adds up what its own delays leave open, how far the tails of other categories lay from what
+    their first days told (for a cell whose lines are younger than its curve), the weekdays on which nothing is
+    confirmed, and what is unsure of recent delays.
+    """
+    found: dict[Cell, Developed] = {}
     for source in sorted({c.source for c in cells}):
+        mine = [c for c in cells if c.source == source]
         windows: dict[Cell, list[Cell]] = {}
-        for cell in (c for c in cells if c.source == source):
+        for cell in mine:
             windows.setdefault(Cell(source, None, None, cell.window_days, cell.is_dated), []).append(cell)
         pooled = {w: _pooled([counts[m] for m in members if m in counts]) for w, members in windows.items()}
         leading = max(windows, key=lambda w: (not w.is_dated, float(pooled[w].returns.sum()), -(w.window_days or 0)))
         assumed = assumed_curve(leading.window_days or 30, leading.last_day)
         first = development_curve(*pooled[leading], leading.last_day, assumed, _ASSUMED)
+        settled: dict[Cell, tuple[Array, float]] = {}
         for window, members in windows.items():
-            whole = first
-            if window != leading:
-                start = _carried(first, leading, window)
-                whole = development_curve(*pooled[window], window.last_day, start, _STRETCHED)
-            for cell in members:
-                found[cell] = development_curve(*counts.get(cell, _NOTHING), cell.last_day, whole)
-    return found
+            settled |= _settled(window, members, counts, pooled[window], first, leading)
+        tails = curve_shift.tail_doubt(
+            [
+                settled[c][0]
+                for c in windows[leading]
+                if c in counts and counts[c].returns.sum() >= _START and counts[c].truncation_days.max() > c.last_day
+            ],
+            first,
+        )
+        phase = curve_shift.weekday_doubt(pooled[leading], first)
+        plain = {c: curve for c, (curve, _) in settled.items()}
+        together, own = curve_shift.recent_shifts(
+            [(c.category, counts[c], plain[c]) for c in mine if c in counts and not c.is_dated], first
+        )
+        for cell, (curve, doubt) in settled.items():
+            moved = own.get(cell.category, together)
+            delays = counts.get(cell, NOTHING)
+            young = _youth(delays, cell) if not cell.is_dated else 0.0
+            tail = young * float(np.interp(_oldest(delays), curve_shift.AGES, tails))
+            now, unsure = (curve, 0.0) if cell.is_dated else moved.of(curve)
+            if moved.is_moved and not cell.is_dated:
+                recent = curve_shift.RECENT_DAYS_SEEN
+                now = development_curve(*delays, cell.last_day, now, _START, recent_days=recent)
+            all_doubt = float(np.sqrt(doubt**2 + tail**2 + phase**2 + unsure**2))
+            found[cell] = Developed(now, curve, all_doubt, moved.is_moved and not cell.is_dated)
+    return {c: found[c] for c in cells}
+
+
+def _settled(
+    window: Cell, members: list[Cell], counts: Mapping[Cell, Delays], pooled: Delays, first: Array, leading: Cell
+) -> dict[Cell, tuple[Array, float]]:
+    """Fit the long-run curves of a window's cells, each with what its own delays leave open of its shift."""
+    if window == leading:
+        starts = [first]
+    else:
+        carried = _carried(first, leading, window)
+        whole = development_curve(*pooled, window.last_day, carried, _STRETCHED)
+        starts = [whole] if window.is_dated else [*_between(first, leading, window), carried]
+    fitted = {}
+    evidence = {c: curve_shift.evidence(counts[c], starts) for c in members if c in counts and not window.is_dated}
+    spread = curve_shift.spread(list(evidence.values()))
+    for cell in members:
+        if window.is_dated:
+            start, doubt = starts[0], 0.0
+        else:
+            start, doubt = curve_shift.started(starts, evidence.get(cell), spread)
+        delays = counts.get(cell, NOTHING)
+        if window != leading and not window.is_dated and _youth(delays, cell) > 0:
+            start, unseen = curve_shift.halfway(start, starts[-1])
+            doubt = float(np.hypot(doubt, unseen))
+        fitted[cell] = (development_curve(*delays, cell.last_day, start, _START), doubt)
+    return fitted
+
+
+def _between(first: Array, leading: Cell, window: Cell) -> list[Array]:
+    """Give curves of another window between "as soon as ever" and "in proportion to the window"."""
+    carried = _carried(first, leading, window)
+    same = stretched_curve(first, 1, 1, window.last_day)
+    return [part * carried + (1 - part) * same for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
+def _oldest(delays: Delays) -> float:
+    """Give the age that nearly all lines with returns are younger than; 0 without any."""
+    return float(np.quantile(delays.truncation_days, 0.98)) if delays.returns.size else 0.0
+
+
+def _youth(delays: Delays, cell: Cell) -> float:
+    """Say how much of a curve its own lines are too young to have shown: 1 all of its tail, 0 nothing."""
+    end = cell.window + AFTER_WINDOW_DAYS / 4
+    return float(np.clip((end - _oldest(delays)) / end * 2, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -280,4 +378,4 @@ def _carried(curve: Array, leading: Cell, window: Cell) -> Array:
 
 
 def _pooled(counts: list[Delays]) -> Delays:
-    return Delays(*(np.concatenate(parts) for parts in zip(*counts, strict=True))) if counts else _NOTHING
+    return Delays(*(np.concatenate(parts) for parts in zip(*counts, strict=True))) if counts else NOTHING

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 PRIOR_UNTIL = 0.95  # a prior speaks for young cohorts only: from this maturity on, data speak alone
+TELLS = 0.1  # maturity from which a month says something of the next one's rate
 OLD_ENOUGH = 0.05  # share of the units not returned that must have lived through a window for its rate to be known
 _LEVELS = 100  # shares G are spread linearly over this many steps
 _POINTS = (33, 33, 33, 97)  # of the logit grid, as it narrows in
@@ -171,19 +172,24 @@ def window_rate(
 class Ultimate:
     """Final rates of groups, one entry a group; NaN for groups without units.
 
-    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` hold that
-    share and the rate behind these sales, each at their level: the wider bound of the two, so that chance in what came
-    and doubt about what comes both count. `maturity` is the mean of G over units sold. `to_come` are the units still
-    expected, with their interval.
+    `rate` is the expected final share: what has come plus what is to come, over units sold; `share_low` and
+    `share_high` bound it and never fall below what has come. `low` and `high` bound the rate behind these sales, of
+    which the final share is one draw: wide for small groups however mature, and what a comparison of groups rests on.
+    `maturity` is the mean of G over units sold. `to_come` are the units still expected, with their interval; `by_curve`
+    is the half of it that an error of the curve makes, `by_chance` the half that all else makes.
     """
 
     rate: Array
     low: Array
     high: Array
+    share_low: Array
+    share_high: Array
     maturity: Array
     to_come: Array
     to_come_low: Array
     to_come_high: Array
+    by_chance: Array
+    by_curve: Array
 
 
 def ultimate_rates(
@@ -195,6 +201,7 @@ def ultimate_rates(
     groups: int | None = None,
     deff: ArrayLike = 1.0,
     prior: tuple[ArrayLike, ArrayLike] | None = None,
+    doubt: ArrayLike = 0.0,
     level: float = 0.9,
 ) -> Ultimate:
     """Project the final return rate of many groups at once from additive counts.
@@ -206,6 +213,9 @@ def ultimate_rates(
     scalar or one a group; it counts for groups under PRIOR_UNTIL maturity; NaN or None is Jeffreys'. Without prior
     `rate` is close to R / sum of G. Returned units never exceed sold ones.
 
+    `doubt` (scalar or one a row) is the sd of the probit of G, an error that all rows of a group share: the projection
+    is made again with curves so much slower and faster, and what that moves is added in quadrature.
+
     >>> final = ultimate_rates([0, 0], [0.5, 0.5], [4000, 6000], [1000, 1000])
     >>> round(float(final.rate[0]), 3), float(final.maturity[0]), round(float(final.to_come[0]), -1)
     (0.4, 0.5, 2000.0)
@@ -214,37 +224,80 @@ def ultimate_rates(
     size = groups if groups is not None else (int(which.max()) + 1 if which.size else 0)
     units, back = floats(sold), np.minimum(floats(returned), floats(sold))
     g = np.clip(floats(share), 0.0, 1.0)
-    n = np.bincount(which, units, size)
+    n: Array = np.bincount(which, units, size).astype(np.float64)
     came: Array = np.bincount(which, back, size).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         maturity = np.bincount(which, units * g, size) / n
-    pending = _kept_by_step(which, g, units - back, size)
     effect = np.broadcast_to(floats(deff), (size,))
     mean, sd = (np.broadcast_to(floats(x), (size,)) for x in (prior if prior is not None else (np.nan, np.nan)))
     with np.errstate(invalid="ignore"):
         has_prior = np.isfinite(mean) & (sd > 0) & (maturity < PRIOR_UNTIL)
-    prior_mean = np.where(has_prior, mean, np.nan)
-    out = np.full((4, size), np.nan)
-    for start in range(0, size, 256):
-        part = slice(start, start + 256)
-        out[:, part] = _posterior(came[part], pending[part], effect[part], prior_mean[part], sd[part], level)
-    to_come, spread, low, high = out
+    informed = (np.where(has_prior, mean, np.nan), sd)
+
+    def projected(moved: Array) -> tuple[Array, Array]:
+        pending = _kept_by_step(which, moved, units - back, size)
+        out: Array = np.full((4, size), np.nan)
+        for start in range(0, size, 256):
+            part = slice(start, start + 256)
+            out[:, part] = _posterior(
+                came[part], pending[part], effect[part], informed[0][part], informed[1][part], level
+            )
+        return out, pending.sum(1)
+
+    (to_come, spread, low, high), waiting = projected(g)
+    by_chance = two_sided_z(level) * np.sqrt(spread)
+    above = below = np.zeros(size)
+    if np.any(floats(doubt) > 0):
+        (more, _, _, highest), (less, _, lowest, _) = (projected(moved_share(g, x))[0] for x in (doubt, -floats(doubt)))
+        z = two_sided_z(level)
+        above, below = z * np.maximum(more - to_come, 0.0), z * np.maximum(to_come - less, 0.0)
+        middle = (low + high) / 2
+        high = middle + np.hypot(high - middle, z * np.maximum(highest - high, 0.0))
+        low = middle - np.hypot(middle - low, z * np.maximum(low - lowest, 0.0))
+    return _bounded(n, came, waiting, maturity, to_come, by_chance, (below, above), (low, high))
+
+
+def moved_share(share: ArrayLike, shift: ArrayLike) -> Array:
+    """Move shares G by a shift of their probit, positive for slower returns; 0 and 1 stay.
+
+    >>> moved_share([0.0, 0.5, 1.0], 1.0).round(3).tolist()
+    [0.0, 0.159, 1.0]
+    """
+    g = floats(share)
+    inside = (g > 0) & (g < 1)
+    moved = scipy.special.ndtr(scipy.special.ndtri(np.where(inside, g, 0.5)) - floats(shift))
+    return np.asarray(np.where(inside, moved, g), dtype=np.float64)
+
+
+def _bounded(
+    n: Array,
+    came: Array,
+    waiting: Array,
+    maturity: Array,
+    to_come: Array,
+    by_chance: Array,
+    by_curve: tuple[Array, Array],
+    rate: tuple[Array, Array],
+) -> Ultimate:
+    """Lay the bounds of the share, the rate and the units to come beside the projection."""
+    below, above = by_curve
+    least = np.maximum(to_come - np.hypot(by_chance, below), 0.0)
+    most = np.minimum(to_come + np.hypot(by_chance, above), waiting)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = (came + to_come) / n
-        half = two_sided_z(level) * np.sqrt(spread)
-        low, high = np.minimum(low, rate - half / n), np.maximum(high, rate + half / n)
-    waiting = pending.sum(1)
-    is_empty = n <= 0
-    answer = (
-        rate,
-        np.clip(low, 0.0, 1.0),
-        np.clip(high, 0.0, 1.0),
-        maturity,
-        to_come,
-        np.maximum(to_come - half, 0.0),
-        np.minimum(to_come + half, waiting),
-    )
-    return Ultimate(*(np.where(is_empty, np.nan, x) for x in answer))
+        answer = (
+            (came + to_come) / n,
+            np.clip(rate[0], 0.0, 1.0),
+            np.clip(rate[1], 0.0, 1.0),
+            (came + least) / n,
+            (came + most) / n,
+            maturity,
+            to_come,
+            least,
+            most,
+            by_chance,
+            (below + above) / 2,
+        )
+    return Ultimate(*(np.where(n <= 0, np.nan, x) for x in answer))
 
 
 def _kept_by_step(group: NDArray[np.int64], share: Array, kept: Array, groups: int) -> Array:
@@ -311,7 +364,9 @@ def ultimate_rate(
     prior: tuple[float, float] | None = None,
     level: float = 0.9,
 ) -> tuple[float, float, float, float]:
-    """Project the final rate of one cohort: (rate, low, high, maturity). See `ultimate_rates`.
+    """Project the final share of one cohort and bound the rate behind it: (rate, low, high, maturity).
+
+    See `ultimate_rates`.
 
     >>> [round(x, 2) for x in ultimate_rate([1.0], [100], [30])]
     [0.3, 0.23, 0.38, 1.0]
@@ -395,3 +450,65 @@ def month_prior(
     if not mature.any():
         return None
     return cohort_prior(r[mature], e[mature], month[mature].max() + 1 - month[mature], deff)
+
+
+def month_priors(
+    month_no: ArrayLike,
+    returned: ArrayLike,
+    exposure: ArrayLike,
+    units: ArrayLike,
+    deff: float = 1.0,
+    doubt: ArrayLike = 0.0,
+    usual: float = 0.12,
+) -> dict[int, tuple[float, float]]:
+    """Expect the rate of each month of a category from its other months: mean and sd of its logit, by month.
+
+    One entry a row; rows of a month add up. A month's rate is known as well as its counts and the doubt of its curve
+    allow, young months less; between months the logit walks at random, by a step that the months themselves show
+    (lognormal around `usual`, a factor 2 either way, before any was seen). Weeks do as well, with a smaller usual step.
+    Each month is left out of its own prior, so the prior may stand beside its counts. The month after the last is given
+    too. Empty with under two months that tell.
+
+    >>> found = month_priors([1, 2, 3], [300, 310, 90], [1000, 1000, 300], [1000, 1000, 1000])
+    >>> sorted(found), round(found[3][0], 1), found[3][1] < found[4][1] + 0.2
+    ([1, 2, 3, 4], -0.8, True)
+    """
+    month, at = np.unique(np.asarray(month_no, dtype=np.int64), return_inverse=True)
+    if not month.size:
+        return {}
+    r, e, n = (np.bincount(at, floats(x), month.size).astype(np.float64) for x in (returned, exposure, units))
+    unsure = np.bincount(at, np.broadcast_to(floats(doubt), at.shape) * floats(units), month.size) / np.maximum(n, 1e-9)
+    e = np.maximum(e, r)
+    p = (r + 0.5) / (e + 1.0)
+    mature = np.clip(e / np.maximum(n, 1e-9), 1e-3, 1 - 1e-3)
+    slope = np.exp(-0.5 * scipy.special.ndtri(mature) ** 2) / np.sqrt(2 * np.pi) / mature
+    noise = deff / np.maximum(e * p * (1 - p), 1e-9) + (unsure * slope / (1 - p)) ** 2
+    tells = (e > 0) & (mature >= TELLS)
+    if tells.sum() < 2:
+        return {}
+    numbers = np.arange(month[0], month[-1] + 2)
+    x, precision = np.zeros(numbers.size), np.zeros(numbers.size)
+    place = month - month[0]
+    x[place], precision[place] = scipy.special.logit(p), np.where(tells, 1 / noise, 0.0)
+    step = _step(x[place][tells], 1 / precision[place][tells], month[tells], usual)
+    between = np.diff(np.eye(numbers.size), axis=0)
+    variance = np.linalg.inv(between.T @ between / step**2 + np.diag(precision) + 1e-9 * np.eye(numbers.size))
+    mean, spread = variance @ (precision * x), np.diag(variance)
+    others = np.maximum(1 / spread - precision, 1e-6)
+    expected = (mean / spread - precision * x) / others
+    return {int(m): (float(a), float(s)) for m, a, s in zip(numbers, expected, np.sqrt(1 / others), strict=True)}
+
+
+def _step(x: Array, noise: Array, month: NDArray[np.int64], usual: float) -> float:
+    """Measure how far a month's logit lies from the one before: the root mean square that one-step errors allow."""
+    change = np.exp(np.linspace(np.log(0.01), np.log(0.8), 50))
+    mean, spread = np.full(change.size, x[0]), np.full(change.size, noise[0])
+    belief = -0.5 * (np.log(change / usual) / np.log(2)) ** 2
+    for k in range(1, x.size):
+        spread = spread + change**2 * (month[k] - month[k - 1])
+        error, total = x[k] - mean, spread + noise[k]
+        belief = belief - 0.5 * (np.log(total) + error**2 / total)
+        gain = spread / total
+        mean, spread = mean + gain * error, spread * (1 - gain)
+    weight = np.exp(belief - belief.max())
+    return float(np.sqrt(np.sum(weight * change**2) / weight.sum()))

@@ -123,10 +123,10 @@ SENTENCES: Mapping[str, str] = {
     "upper_bound": "an upper bound: {n:,} of {of:,} marked lines are marked with their whole order",
     "assumed_rate": "{share:.0%} of it is interest at another half-year's legal rate: that of these days is not known",
     # what weakens it
-    "drift_later": "returns arrive later than the curve says since {day} ({factor:.2f} times the delay): the interval"
-    " may not cover",
+    "drift_later": "returns arrive later than the curve says since {day} ({factor:.2f} times the delay): the curve is"
+    " moved and the interval is wider",
     "drift_earlier": "returns arrive earlier than the curve says since {day} ({factor:.2f} times the delay): the"
-    " interval may not cover",
+    " curve is moved and the interval is wider",
     "by_period": "by date of return over date of sale",
     "trend_low": "too low while sales grow: {n:,.0f} units sold in these days, {of:,.0f} in those {days} days earlier,"
     " which the returns stem from",

@@ -45,6 +45,7 @@ _CURVE = """estimate_development_curve e ON e.source = c.source AND e.category I
                     c.window_ends_on) - c.window_days)
                 ELSE c.window_days + 70 + date_diff('day', c.window_ends_on, t) END"""
 _SHARE = "if(clock IS NULL OR clock::DATE > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share"
+_DOUBT = "coalesce(e.doubt, 0) AS doubt"
 
 
 def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = None) -> str:
@@ -57,7 +58,8 @@ def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = No
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
     of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
     family = "c.category AS family, " if extra else ""
-    return f"""SELECT c.{by}, {family}{_SHARE}, {", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))}
+    sums = ", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))
+    return f"""SELECT c.{by}, {family}{_SHARE}, {_DOUBT}, {sums}
         FROM (SELECT {group}, {cell}, {", ".join(of_orders)} FROM fact_order_line GROUP BY ALL
             UNION ALL SELECT {group}, {cell}, {", ".join(of_lots)} FROM fact_return_line WHERE {_BACK} GROUP BY ALL) c
         JOIN {_OBSERVED} o USING (source) LEFT JOIN {_CURVE} GROUP BY ALL"""
@@ -193,6 +195,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "observed_return_rate": (("category",), _per_sold("category", "returned", _BACK)),
     "maturity": (("channel",), _developed("channel", "channel")),
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
+    "underlying_return_rate": (("category",), _developed("category", "category")),
     "returns_to_come": (("country",), _developed("country", "country")),
     "returns_to_come_value": (("month",), _developed("month", _ORDER_MONTH, _VALUES)),
     "returns_to_come_cost": (("month",), _developed("month", _ORDER_MONTH, _COSTS)),

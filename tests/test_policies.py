@@ -358,3 +358,77 @@ def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings, tmp_path: Pat
     assert "window_days,30,45" in run(copy_of_tiny, "compare", "P", str(file), "--format", "csv")
     assert "orders from 2026-01-11 on" in run(copy_of_tiny, "publish", str(file))
     assert "window_days,30,45" in run(copy_of_tiny, "compare", "P", "2025-06-01", "--format", "csv")
+
+
+def test_a_line_keeps_the_policy_of_its_own_time(settings: Settings, tmp_path: Path) -> None:
+    """A category that is renamed, a customer who rises and one who moves leave the policy of past orders alone.
+
+    Without dates in the product file the exports tell when the name changed.
+    """
+    promise = {"promise_id": "refund", "from_stage": "received", "to_stage": "refunded", "duration": "5"}
+    begin = {
+        "valid_from": "2025-01-01T00:00:00Z",
+        **{"market": "", "category": "", "loyalty_tier": ""},
+        **promise,
+        "duration_unit": "business_days",
+    }
+    policy = [
+        begin | {"policy_id": "plain", "window_days": "30"},
+        begin | {"policy_id": "shoes", "category": "shoes", "window_days": "14"},
+        begin | {"policy_id": "gold", "loyalty_tier": "gold", "window_days": "90"},
+        begin | {"policy_id": "belgium", "market": "BE", "window_days": "21"},
+        begin | {"policy_id": "hats", "category": "headwear", "window_days": "7"},
+        begin | {"policy_id": "sale", "category": "sale", "window_days": "3"},
+    ]
+
+    def products(**category: str) -> list[dict[str, str]]:
+        return [{"product_id": p, "valid_from": "2025-01-01T00:00:00Z", "category": c} for p, c in category.items()]
+
+    def line(key: str, day: str, product: str, tier: str = "", country: str = "FR") -> dict[str, str]:
+        return {
+            "order_line_id": key,
+            "order_id": key,
+            "ordered_at": f"2025-{day}T10:00:00Z",
+            "product_id": product,
+            "units": "1",
+            "net_amount": "10",
+            "currency": "EUR",
+            "country": country,
+            "channel": "web",
+            "loyalty_tier": tier,
+        }
+
+    old = [line("A", "03-01", "boot"), line("B", "03-01", "shirt"), line("C", "03-01", "shirt", country="FR")]
+    old += [line("D", "03-01", "cap"), line("E", "03-01", "shirt", "gold"), line("F", "03-01", "coat")]
+    first = {
+        "policy": policy,
+        "product": products(boot="shoes", shirt="tops", cap="hats", coat="tops"),
+        "order_line": old,
+    }
+    moved = [line("A", "03-01", "boot"), line("B", "03-01", "shirt", "gold"), line("C", "03-01", "shirt", country="BE")]
+    moved += [line("D", "03-01", "cap"), line("E", "03-01", "shirt"), line("F", "03-01", "coat")]
+    new = [line("G", "06-01", "boot"), line("H", "06-01", "shirt", "gold"), line("I", "06-01", "coat")]
+    second = {
+        "product": products(boot="footwear", shirt="tops", cap="headwear", coat="sale"),
+        "order_line": [*moved, *new],
+    }
+    load(settings, [write_shop(tmp_path / "march", first)], exported_at=datetime(2025, 3, 10))
+    load(settings, [write_shop(tmp_path / "june", second)], exported_at=datetime(2025, 6, 10))
+    with current_build(settings.warehouse) as build:
+        windows = {key.removeprefix("shop:"): days for key, days in windows_of(build).items()}
+        found = build.fetch(
+            select(
+                STAR.tables["fact_order_line"].c.order_line_id,
+                STAR.tables["fact_order_line"].c.category,
+                STAR.tables["fact_order_line"].c.loyalty_tier,
+            )
+        )
+    # A was shoes, B had no tier, C was sold in France, E was gold; hats, which no policy ever named,
+    # all became headwear.
+    # F was a top: only some tops became sale, so that is another category and no other name.
+    assert {k: windows[k] for k in "ABCDEF"} == {"A": 14, "B": 30, "C": 30, "D": 7, "E": 90, "F": 30}
+    # Since then: footwear has no policy of its own, and the second export came after these orders.
+    assert {k: windows[k] for k in "GHI"} == {"G": 14, "H": 90, "I": 30}
+    named = found.set_index("order_line_id")
+    assert named.loc["shop:A", "category"] == "footwear"  # what numbers are cut by follows the new name
+    assert named.loc["shop:E", "loyalty_tier"] == "gold"

@@ -491,6 +491,54 @@ def test_a_return_ends_with_its_last_unit_and_ignores_cancelled_ones(build: duck
     assert found[2, "refund"]["ended_at"] is None
 
 
+def test_each_parcel_of_a_split_return_has_its_own_clocks(build: duckdb.DuckDBPyConnection) -> None:
+    asked = {"requested_at": "2025-04-01 09:00"}
+    first, second = {**asked, "parcel_key": 1}, {**asked, "parcel_key": 2}
+    # 1: received Wed 2 April, refund due Wed 9 April, paid Fri 11: late. The other parcel, received on the 11th, is
+    # paid on the 14th: in time. By the return's last receipt and last refund nothing would be late.
+    add(build, 1, **first, received_at="2025-04-02 09:00", refunded_at="2025-04-11 15:00")
+    add(build, 1, 1, **second, received_at="2025-04-11 09:00", refunded_at="2025-04-14 09:00", units=2)
+    # 2: both in time; the promise is kept once the later one is due (received the 11th, due Fri 18 April).
+    add(build, 2, **first, received_at="2025-04-02 09:00", refunded_at="2025-04-03 09:00")
+    add(build, 2, 1, **second, received_at="2025-04-11 09:00", refunded_at="2025-04-14 09:00")
+    # 3: one paid in time, the other never sent: open, and nothing is late; the whole is due by day 10 all the same.
+    add(build, 3, **first, received_at="2025-04-02 09:00", refunded_at="2025-04-03 09:00")
+    add(build, 3, 1, **asked)
+    # 4: the second parcel was cancelled: the first decides.
+    add(build, 4, **first, received_at="2025-04-02 09:00", refunded_at="2025-04-03 09:00")
+    add(build, 4, 1, **second, cancelled_at="2025-04-02 09:00")
+    found = filled(build)
+    assert found[1, "refund"]["due_at"] == end_of(datetime(2025, 4, 9, 22))
+    assert found[1, "refund"]["ended_at"] == datetime(2025, 4, 11, 15)
+    assert (found[1, "refund"]["units"], found[1, "refund"]["amount"]) == (3, 80)
+    assert found[2, "refund"]["due_at"] == end_of(datetime(2025, 4, 18, 22))
+    assert found[3, "refund"]["due_at"] is None
+    assert found[3, "whole"]["due_at"] == end_of(datetime(2025, 4, 11, 22))
+    at = states(build, "2025-04-30 12:00")
+    assert [at[n, "refund"] for n in (1, 2, 3, 4)] == ["broken", "kept", "undetermined", "kept"]
+    assert states(build, "2025-04-10 12:00")[2, "refund"] == "undetermined"
+    assert states(build, "2025-04-09 12:00")[1, "refund"] == "undetermined"
+    build.execute("DELETE FROM estimate_promise WHERE return_key IN (1, 3)")
+    promises(build, Settings(), "return_key IN (1, 3)")
+    again = {key: state for key, state in states(build, "2025-04-30 12:00").items() if key[1] == "refund"}
+    assert again == {key: state for key, state in at.items() if key[1] == "refund"}
+
+
+def test_each_line_of_a_return_keeps_the_policy_it_was_sold_under(build: duckdb.DuckDBPyConnection) -> None:
+    build.execute(
+        "INSERT INTO dim_policy_promise VALUES (5, 8, 'refund', 'received', 'refunded', 2, 'business_days', 'retailer')"
+    )
+    times = {"requested_at": "2025-04-01 09:00", "received_at": "2025-04-02 09:00", "parcel_key": 1}
+    # Both lines are paid on Mon 7 April: within five business days of Wed 2, not within two.
+    add(build, 1, **times, refunded_at="2025-04-07 09:00")
+    add(build, 1, 1, **{**times, "policy_key": 8}, refunded_at="2025-04-07 09:00")
+    add(build, 2, **times, refunded_at="2025-04-07 09:00")
+    found = filled(build)
+    assert (found[1, "refund"]["policy_key"], found[1, "refund"]["duration"]) == (8, 2)
+    at = states(build, "2025-04-30 12:00")
+    assert (at[1, "refund"], at[2, "refund"]) == ("broken", "kept")
+
+
 def test_a_missing_scan_was_made_at_the_latest_on_receipt_and_a_store_needs_none(
     build: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -196,7 +196,9 @@ def test_a_prior_speaks_for_the_young_and_is_silent_for_the_mature() -> None:
     young = rates.ultimate_rate([0.2], [200], [30], prior=prior)
     assert young[0] == pytest.approx(0.37, abs=0.01)  # 30 came, 170 x .26 still do; without prior 75%
     assert young[1] == pytest.approx(0.29, abs=0.02)
-    assert young[1] < young[0] < young[2]  # also where the prior pulls what is to come away from what came
+    final = rates.ultimate_rates([0], [0.2], [200], [30], prior=prior)  # the share has an interval of its own
+    assert 0.15 < final.share_low[0] < young[0] < final.share_high[0]
+    assert final.low[0] < 0.3 < final.high[0] < young[0]  # the rate is the prior's: chance alone brought 30 so early
     assert rates.ultimate_rate([0.99], [200], [100], prior=prior) == rates.ultimate_rate([0.99], [200], [100])
 
 
@@ -335,10 +337,13 @@ def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckd
     assert long.size == 161
     assert short[12] == pytest.approx(0.5, abs=0.04)  # delays of 3 to 22 days, evenly
     assert short[22] > 0.98
-    # Lines of at most six weeks: nothing seen of days 41 to 160, where it goes on as the short curve stretched.
+    # Lines of at most six weeks whose returns come as soon as ever: nothing seen of days 41 to 160. Half of it goes on
+    # as the short curve, half as that one stretched, and that it may be either is its doubt.
     stretched = curves.stretched_curve(short, 30, 100, 160)
-    assert long[45] == pytest.approx(stretched[45], abs=0.03)
-    assert long[42] < 0.7
+    assert stretched[45] + 0.05 < long[45] < short[45] - 0.05
+    doubts = dict(build.execute("SELECT window_days, max(doubt) FROM estimate_development_curve GROUP BY 1").fetchall())
+    assert doubts[100] > 0.2
+    assert doubts[30] < 0.1
     assert (np.diff(long) >= 0).all()
 
 
@@ -371,15 +376,18 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
             FROM estimate_development_curve WHERE source = 'till'
     """).fetchall()[0]
     assert (count, returned) == (201, 900)
-    assert before < 0.03
+    assert before < 0.07  # a start that is moved a little smears the step: 900 returns of one day tell no shift
     assert after > 0.98
 
 
 def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(build: duckdb.DuckDBPyConnection) -> None:
     estimate.curves(build, Settings())
     estimate.priors(build, Settings())
-    rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
+    found = build.execute("SELECT kind, category, a, b, deff FROM estimate_rate_prior ORDER BY month").fetchall()
+    rows = {(k, c): (a, b, d) for k, c, a, b, d in found}  # the last month's, the one to come
     assert set(rows) == {(k, c) for k in ("order", "cohort") for c in (None, "dresses", "shoes")}
+    months = build.execute("SELECT DISTINCT month FROM estimate_rate_prior WHERE kind = 'cohort' ORDER BY 1").fetchall()
+    assert (months[0][0], months[-1][0], len(months)) == (date(2024, 1, 1), date(2026, 1, 1), 25)
     for category in (None, "dresses", "shoes"):
         _, _, deff = rows["order", category]
         assert 1 <= deff < 1.1

@@ -2,8 +2,8 @@
 
 The liability is what customers will be paid back for sales already booked, the asset what the goods will still be worth
 once they are back (IFRS 15, B21-B25; https://www.ifrs.org). Both are without VAT. What is still to come is projected
-once, for all sales of each category that can still bring returns, and then shared among groups; so every cut of the
-table has the same sum, the youngest orders included.
+once, for each category's months of orders that can still bring returns, and then shared among groups; so every cut of
+the table has the same sum, the youngest orders included.
 """
 
 from collections.abc import Sequence
@@ -93,46 +93,95 @@ def _metric(amounts: Sequence[str]) -> Metric:
 
 
 def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str], question: Question) -> BoundQuestion:
+    """Ask for what is to come by the groups asked for, and by month of orders: each month has its own rate."""
     since = day - timedelta(days=_LIVING_DAYS)
-    asked = bind(build, "returns_to_come_value", question.but(since=since, until=day), by=by)
+    cohorts = [*by, *(["month"] if "month" not in by else [])]
+    asked = bind(build, "returns_to_come_value", question.but(since=since, until=day), by=cohorts)
     return replace(asked, metric=_metric(amounts))
 
 
-def _coming(build: Build, frame: pd.DataFrame, asked: BoundQuestion, amounts: Sequence[str], deff: float) -> _Coming:
-    """Project what all these sales still bring, category by category, and share it among groups.
+@dataclass(frozen=True)
+class _Cohorts:
+    """Months of orders by category, projected: which each row is of, and of which category each cohort is."""
 
-    `frame` has the groups, family (category), share (G at the age), sold, returned, and sold_ and returned_ of each
-    amount.
-    """
-    number, keys = shares.groups_of(frame, asked.by)
-    family, families = shares.groups_of(frame, ("family",)) if len(frame) else (number, keys)
-    share = frame["share"].fillna(1).to_numpy(float)
-    units, back = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
+    of_row: Array
+    family: Array
+    rates: rate_models.Ultimate
 
-    def projected(group: Array, groups: int) -> tuple[rate_models.Ultimate, Array]:
-        rates = rate_models.ultimate_rates(
-            group, share, np.maximum(units, 0), back, groups=groups, deff=deff, level=asked.level
+
+def _projected(frame: pd.DataFrame, deff: float, level: float) -> _Cohorts:
+    """Project each category's months of orders, a month's rate expected from the category's other months."""
+    number, cohorts = shares.groups_of(frame, ("family", "month"))
+    family, _ = shares.groups_of(cohorts, ("family",)) if len(cohorts) else (number, cohorts)
+    share, unsure, units, back = (_column(frame, n, 1.0 if n == "share" else 0.0) for n in _COUNTS)
+    units = np.maximum(units, 0)
+    size = len(cohorts)
+    sold, came, exposed, weighed = (
+        np.bincount(number, x, size) for x in (units, np.minimum(back, units), units * share, units * unsure)
+    )
+    days = pd.DatetimeIndex(cohorts["month"]) if size else pd.DatetimeIndex([])
+    month_no = np.asarray(days.year * 12 + days.month, dtype=np.int64)
+    prior = np.full((2, size), np.nan)
+    for one in np.unique(family):
+        mine = (family == one) & (sold > 0)
+        found = rate_models.month_priors(
+            month_no[mine], came[mine], exposed[mine], sold[mine], deff, weighed[mine] / sold[mine]
         )
-        return rates, (rates.to_come_high - rates.to_come_low) / 2
+        for at in np.flatnonzero(mine):
+            prior[:, at] = found.get(int(month_no[at]), (np.nan, np.nan))
+    rates = rate_models.ultimate_rates(
+        number, share, units, back, groups=size, deff=deff, prior=(prior[0], prior[1]), doubt=unsure, level=level
+    )
+    return _Cohorts(number, family, rates)
 
-    whole, half_of_family = projected(family, len(families))
-    each, half_of_group = projected(number, len(keys))
-    p = np.nan_to_num(whole.rate)[family]
+
+_COUNTS = ("share", "doubt", "sold", "returned")
+
+
+def _column(frame: pd.DataFrame, name: str, missing: float) -> Array:
+    return frame[name].fillna(missing).to_numpy(float) if name in frame else np.full(len(frame), missing)
+
+
+def _half_of_all(cohorts: _Cohorts) -> float:
+    """Give the half width of what all cohorts bring, as a share of it.
+
+    Chance is each cohort's own; an error of curves is one for all of a build, for what delays one category (a carrier,
+    a returns centre that falls behind) mostly delays all.
+    """
+    to_come = float(np.nansum(cohorts.rates.to_come))
+    half = np.hypot(np.sqrt(np.nansum(cohorts.rates.by_chance**2)), np.nansum(cohorts.rates.by_curve))
+    return float(half) / to_come if to_come > 0 else 0.0
+
+
+def _coming(
+    build: Build, frame: pd.DataFrame, by: Sequence[str], amounts: Sequence[str], deff: float, level: float
+) -> _Coming:
+    """Project what all these sales still bring, by month and category, and share it among groups.
+
+    `frame` has the groups, month, family (category), share (G at the age), doubt (of it), sold, returned, and sold_ and
+    returned_ of each amount. A group's total is the sum of its categories and months.
+    """
+    number, keys = shares.groups_of(frame, tuple(by))
+    share, unsure, units, back = (_column(frame, n, 1.0 if n == "share" else 0.0) for n in _COUNTS)
+    units = np.maximum(units, 0)
+    whole = _projected(frame, deff, level)
+    each = rate_models.ultimate_rates(
+        number, share, units, back, groups=len(keys), deff=deff, doubt=unsure, level=level
+    )
+    size = len(whole.family)
+    with np.errstate(invalid="ignore"):
+        p = np.nan_to_num(np.clip(whole.rates.rate, 0, 1 - 1e-9))[whole.of_row]
     chance = p * (1 - share) / np.maximum(1 - p * share, 1e-12)
     kept = {"units": np.maximum(units - back, 0)} | {
-        n: np.maximum(
-            frame[f"sold_{n}"].fillna(0).to_numpy(float) - frame[f"returned_{n}"].fillna(0).to_numpy(float), 0
-        )
-        for n in amounts
+        n: np.maximum(_column(frame, f"sold_{n}", 0.0) - _column(frame, f"returned_{n}", 0.0), 0) for n in amounts
     }
     with np.errstate(invalid="ignore", divide="ignore"):
-        expected = np.bincount(family, kept["units"] * chance, len(families))
-        scale = np.nan_to_num(whole.to_come / np.where(expected > 0, expected, np.nan))[family]
+        expected = np.bincount(whole.of_row, kept["units"] * chance, size)
+        scale = np.nan_to_num(whole.rates.to_come / np.where(expected > 0, expected, np.nan))[whole.of_row]
+        half_of_group = (each.to_come_high - each.to_come_low) / 2
         half = np.nan_to_num(half_of_group / np.where(each.to_come > 0, each.to_come, np.nan))
-        all_to_come = float(np.nansum(whole.to_come))
-        half_of_all = float(np.sqrt(np.nansum(half_of_family**2))) / all_to_come if all_to_come > 0 else 0.0
-    sold_units = np.bincount(family, np.maximum(units, 0), len(families))
-    maturity = float(np.nansum(whole.maturity * sold_units) / max(sold_units.sum(), 1.0))
+    sold_units = np.bincount(whole.of_row, units, size)
+    maturity = float(np.nansum(whole.rates.maturity * sold_units) / max(sold_units.sum(), 1.0))
     reason = ""
     if not final.has_curves(build):
         reason = why("no_curve")
@@ -142,7 +191,7 @@ def _coming(build: Build, frame: pd.DataFrame, asked: BoundQuestion, amounts: Se
         n: np.bincount(number, kept[n] * chance * scale, len(keys)) if n in kept else np.full(len(keys), np.nan)
         for n in ("units", *_AMOUNTS)
     }
-    return _Coming(keys, amount["units"], amount["value"], amount["cost"], half, half_of_all, reason)
+    return _Coming(keys, amount["units"], amount["value"], amount["cost"], half, _half_of_all(whole), reason)
 
 
 def _fetched(build: Build, asked: BoundQuestion) -> pd.DataFrame:
@@ -177,7 +226,7 @@ def accrual(
         return pd.DataFrame(columns=[*names, *COLUMNS])
     day = observation_time(build, question.as_of).date()
     asked = _question(build, by, day, amounts, question)
-    found = _coming(build, _fetched(build, asked), asked, amounts, shares.design_effect(build))
+    found = _coming(build, _fetched(build, asked), names, amounts, shares.design_effect(build), asked.level)
     projected = found.keys.assign(
         units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
     )
@@ -242,8 +291,16 @@ def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, 
     back = rests[0]
     if back["status"] != "ok" or of_projection:
         return str(back["reason"]) if back["status"] != "ok" else of_projection, "", True
-    said = doubt_of(*rests)
+    said = doubt_of(*rests, *_drifting(build, question))
     return said.reason, said.caution, False
+
+
+def _drifting(build: Build, question: Question) -> list[Any]:
+    """Give the answer that says that returns no longer come as the curves say: of all sales, else of a category."""
+    found = [answer(build, "returns_to_come", question, by=by) for by in ((), ("category",))]
+    of_all = pd.concat(found, ignore_index=True)
+    on = of_all[of_all["caution"].str.contains("delay_drift", regex=False)]
+    return [on.iloc[0]] if len(on) else []
 
 
 def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: Question) -> pd.DataFrame:
@@ -306,10 +363,11 @@ def accrual_backtest(
             asked, metric=recorded(build, replace(asked.metric, wrap=None, details=CELL, fine_details=()), at)
         )
         frame = _fetched(build, by_cell)
-        frame = frame.assign(share=shares_then(frame, known, at, by_cell), family=frame["cell_category"])
-        said = _coming(build, frame, asked, ("value",), known.deff.get(None, 1.0))
+        share, unsure = shares_then(frame, known, at, by_cell)
+        frame = frame.assign(share=share, doubt=unsure, family=frame["cell_category"])
+        said = _coming(build, frame, (), ("value",), known.deff.get(None, 1.0), asked.level)
         now = _question(build, (), day, ("value",), question)
-        later = _coming(build, _fetched(build, now), now, ("value",), shares.design_effect(build))
+        later = _coming(build, _fetched(build, now), (), ("value",), shares.design_effect(build), now.level)
         period = question.but(since=now.since, until=day)
         value, units = (
             float(total(build, "returned_units", returned(a), "order", period).iloc[0])
@@ -318,7 +376,7 @@ def accrual_backtest(
         )
         booked, open_ = float(said.value.sum()), float(later.value.sum())
         outcome = value + open_
-        low, high = booked * (1 - said.half_of_all), booked * (1 + said.half_of_all)
+        low, high = booked * max(1 - said.half_of_all, 0.0), booked * (1 + said.half_of_all)
         rows.append(
             {
                 "days_ago": days,

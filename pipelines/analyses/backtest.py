@@ -58,12 +58,12 @@ _COLUMNS = (
 class Then:
     """What was known at a time.
 
-    Curve of each cell, and per category (None: all) the design effect and the prior of a month.
+    Curve of each cell, and per category (None: all) the design effect and the priors of months (year x 12 + month).
     """
 
-    curves: dict[curves_models.Cell, rate_models.Array]
+    curves: dict[curves_models.Cell, curves_models.Developed]
     deff: dict[str | None, float]
-    prior: dict[str | None, tuple[float, float]]
+    prior: dict[str | None, dict[int, tuple[float, float]]]
 
 
 def backtest(
@@ -120,7 +120,7 @@ def _rates_then(build: Build, at: datetime, by: str | None, question: Question, 
     """Give sales, returns and final rates with their intervals by month as they would have been said at a time."""
     then = known_then(build, at)
     frame = build.fetch(statement(replace(bound, metric=_by_cell(build, at))))
-    frame = frame.assign(share=shares_then(frame, then, at, bound))
+    share, doubt = shares_then(frame, then, at, bound)
     number, groups = shares.groups_of(frame, ("month", *([by] if by else [])))
     sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
     categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
@@ -131,16 +131,20 @@ def _rates_then(build: Build, at: datetime, by: str | None, question: Question, 
         and set(question.where) <= {"category"}
         and (by is not None or not question.where or categories[:1] != [None])
     )
-    prior = np.array([then.prior.get(c, (np.nan, np.nan)) for c in categories]).reshape(-1, 2)
+    month_no = [day.year * 12 + day.month for day in pd.DatetimeIndex(groups["month"])]
+    prior = np.array(
+        [then.prior.get(c, {}).get(m, (np.nan, np.nan)) for c, m in zip(categories, month_no, strict=True)]
+    ).reshape(-1, 2)
     deff = np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories])
     rates = rate_models.ultimate_rates(
         number,
-        frame["share"],
+        share,
         np.maximum(sold, 0),
         came,
         groups=len(groups),
         deff=deff,
         prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
+        doubt=doubt,
         level=question.level,
     )
     sums = pd.DataFrame(
@@ -152,8 +156,8 @@ def _rates_then(build: Build, at: datetime, by: str | None, question: Question, 
         maturity_then=rates.maturity,
         observed_then=sums["returned"] / sums["sold"].where(sums["sold"] > 0),
         projected=rates.rate,
-        low=rates.low,
-        high=rates.high,
+        low=rates.share_low,
+        high=rates.share_high,
         to_come=rates.to_come,
         to_come_low=rates.to_come_low,
         to_come_high=rates.to_come_high,
@@ -186,7 +190,8 @@ def known_then(build: Build, at: datetime) -> Then:
         bare = Then(curves, deff, {})
         question = bind(build, KEY, Question(as_of=at, until=at.date()), by=("month", "category"))
         frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
-        exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
+        share, doubt = shares_then(frame, bare, at, question)
+        exposed = frame["sold"].fillna(0) * share
         months = pd.DatetimeIndex(frame["month"])
         counts = pd.DataFrame(
             {
@@ -195,14 +200,17 @@ def known_then(build: Build, at: datetime) -> Then:
                 "returned": frame["returned"].fillna(0),
                 "exposure": exposed,
                 "units": frame["sold"].fillna(0),
+                "doubt": doubt,
             }
         )
         parts: dict[str | None, pd.DataFrame] = {None: counts, **{str(c): g for c, g in counts.groupby("category")}}
         prior = {}
         for c, g in parts.items():
-            month_no, back, exposure, units = (g[n].to_numpy() for n in ("month_no", "returned", "exposure", "units"))
-            prior[c] = rate_models.month_prior(month_no, back, exposure, units, deff.get(c, deff.get(None, 1.0)))
-        build.cache[name] = Then(curves, deff, {c: p for c, p in prior.items() if p is not None})
+            names = ("month_no", "returned", "exposure", "units", "doubt")
+            month_no, back, exposure, units, unsure = (g[n].to_numpy() for n in names)
+            effect = deff.get(c, deff.get(None, 1.0))
+            prior[c] = rate_models.month_priors(month_no, back, exposure, units, effect, unsure)
+        build.cache[name] = Then(curves, deff, prior)
     found: Then = build.cache[name]
     return found
 
@@ -254,7 +262,7 @@ def recorded(build: Build, chosen: Metric, at: datetime) -> Metric:
     )
 
 
-def _curves(build: Build, at: datetime) -> dict[curves_models.Cell, rate_models.Array]:
+def _curves(build: Build, at: datetime) -> dict[curves_models.Cell, curves_models.Developed]:
     def days(table: Any, confirmed: Expression) -> dict[str, Sql]:
         clock, ends_on, window = table.c.clock_started_at, table.c.window_ends_on, table.c.window_days
         return {
@@ -294,7 +302,7 @@ def _curves(build: Build, at: datetime) -> dict[curves_models.Cell, rate_models.
         delay, returns, age = (rows[n].to_numpy(float) for n in ("delay_day", "returned", "age_day"))
         recent = (age >= 0) & (of.is_dated | (age <= of.last_day + curves_models.RECENT_DAYS))
         counts[of] = curves_models.Delays(np.maximum(delay, 0)[recent], returns[recent], age[recent])
-    return curves_models.development_curves(sorted(cells, key=str), counts)
+    return curves_models.developed(sorted(cells, key=str), counts)
 
 
 def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) -> curves_models.Cell:
@@ -302,9 +310,11 @@ def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) 
     return curves_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
 
 
-def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: BoundQuestion) -> "pd.Series[float]":
-    """Give G at the age that units had, in hundredths, as `bases.curve_share` does in SQL."""
-    share = pd.Series(0.0, index=frame.index)
+def shares_then(
+    frame: pd.DataFrame, then: Then, at: datetime, question: BoundQuestion
+) -> tuple["pd.Series[float]", "pd.Series[float]"]:
+    """Give G at the age that units had, in hundredths, and its doubt, as `rules.curve_share` does in SQL."""
+    share, doubt = pd.Series(0.0, index=frame.index), pd.Series(0.0, index=frame.index)
     clock, ends = pd.to_datetime(frame["clock_on"]), pd.to_datetime(frame["cell_ends_on"])
     names = ["cell_source", "cell_category", "cell_channel", "cell_window"]
     for key, rows in frame.groupby([*(frame[n] for n in names), ends.notna()], dropna=False):
@@ -315,12 +325,12 @@ def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: BoundQu
         if of.is_dated:
             length = (ends[rows.index] - clock[rows.index]).dt.days
             day = curves_models.development_day(np.maximum(age, 0), length, of.window_days or 0)
-        curve = then.curves.get(of)
-        if curve is None:
-            curve = curves_models.assumed_curve(of.window_days or 30, of.last_day)
+        known = then.curves.get(of)
+        curve = known.share if known else curves_models.assumed_curve(of.window_days or 30, of.last_day)
+        doubt[rows.index] = round(known.doubt, 3) if known else 0.0
         at_day = curve[np.nan_to_num(np.clip(day, 0, curve.size - 1)).astype(int)]
         share[rows.index] = np.where(age >= 0, np.floor(at_day * 100 + 0.5) / 100, 0.0)  # NaN: not delivered
-    return share
+    return share, doubt
 
 
 def _effects(build: Build, at: datetime) -> dict[str | None, float]:

@@ -352,12 +352,13 @@ def _final(build: Build, grain: str, question: Question) -> pd.DataFrame:
     if not len(frame):
         return pd.DataFrame(columns=[grain, "sold", "returned", "rate", "low", "high", "maturity"])
     keys, final, sums = final_finish.final(frame, bound, build)
+    low, high = final_finish.around(final)
     return keys.assign(
         sold=sums["sold"],
         returned=sums["returned"],
         rate=final.rate,
-        low=final.low,
-        high=final.high,
+        low=low,
+        high=high,
         maturity=final.maturity,
     )
 

@@ -7,24 +7,27 @@ of days is a curve, stored once a cell and joined by age.
 Age and delay are calendar days (UTC) from the return clock's start. A source's observation time is its latest event.
 """
 
-from datetime import datetime, timedelta
+import math
+from datetime import date, datetime, timedelta
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from models.curves import (
     AFTER_WINDOW_DAYS,
     DRIFT_DAYS,
+    DRIFT_FACTOR,
     NO_WINDOW_DAYS,
     RECENT_DAYS,
     Cell,
     Delays,
+    Developed,
+    Drift,
     delay_drift,
-    development_curves,
+    developed,
 )
-from models.rates import month_prior
+from models.rates import month_priors
 from pipelines.settings import Settings
 from pipelines.warehouse.rules import OBSERVED_SQL, RETURNED_SQL, curve_day_sql
 
@@ -37,7 +40,6 @@ _SOLD_SQL = (
     "SELECT DISTINCT source, category, channel, window_days, window_ends_on IS NOT NULL AS is_dated FROM"
     " fact_order_line WHERE units_sold > 0"
 )
-_Array = NDArray[np.float64]
 # The window a line's policy gives, and since when it has been so: what is younger than its curve cannot tell a drift.
 _SETTLED_SQL = f"""
     SELECT policy_key, max(CASE WHEN is_new THEN valid_from END) OVER (PARTITION BY policy_id ORDER BY valid_from)
@@ -86,7 +88,8 @@ def _is_fresh(connection: duckdb.DuckDBPyConnection, until: datetime, returned: 
 def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Fill estimate_development_curve, a curve for every cell that has sold, and estimate_delay_drift.
 
-    The arithmetic is `models.rates.development_curves`: cells shrink to their window, windows to the leading one.
+    The arithmetic is `models.curves.developed`: cells shrink to their window, windows to the leading one, and all move
+    with recent delays. The alarm compares recent delays with the curves before they moved.
     Windows that end on a date keep all their returns, for they come once a year; the others those of lines not much
     older than the curve.
     """
@@ -112,7 +115,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """)
     cells = [Cell(*row) for row in connection.execute(f"{_SOLD_SQL} ORDER BY ALL").fetchall()]
     counts = _counts(connection, "TRUE")
-    found = development_curves(cells, counts)
+    found = developed(cells, counts)
     _write_curves(connection, found, {c: float(d.returns.sum()) for c, d in counts.items()})
     _write_drift(connection, found, _counts(connection, f"is_settled AND truncation_days - delay_days < {DRIFT_DAYS}"))
     connection.execute("DROP TABLE returned_cell")
@@ -126,7 +129,9 @@ def _counts(connection: duckdb.DuckDBPyConnection, where: str) -> dict[Cell, Del
     return {Cell(*row[:5]): Delays(*(np.array(x, dtype=np.float64) for x in row[5:])) for row in rows}
 
 
-def _write_drift(connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array], recent: dict[Cell, Delays]) -> None:
+def _write_drift(
+    connection: duckdb.DuckDBPyConnection, found: dict[Cell, Developed], recent: dict[Cell, Delays]
+) -> None:
     observed = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t").fetchall())
     connection.execute("DELETE FROM estimate_delay_drift")
     groups: dict[tuple[str, str | None], list[Cell]] = {}
@@ -134,7 +139,7 @@ def _write_drift(connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array
         for category in dict.fromkeys((None, cell.category)):
             groups.setdefault((cell.source, category), []).append(cell)
     for (source, category), members in groups.items():
-        drift = delay_drift([(recent[c], found[c]) for c in members])
+        drift = delay_drift([(recent[c], found[c].long_run) for c in members])
         until = observed[source].date()
         row = [
             source,
@@ -144,18 +149,23 @@ def _write_drift(connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array
             drift.factor,
             drift.z,
             round(drift.returned),
-            drift.is_drifting,
+            drift.is_drifting or _is_moved(drift, [found[c] for c in members]),
         ]
         connection.execute(f"INSERT INTO estimate_delay_drift VALUES ({', '.join('?' * len(row))})", row)
 
 
+def _is_moved(drift: Drift, members: list[Developed]) -> bool:
+    """Say whether all these curves were moved, and by as much as the alarm tells of."""
+    return all(d.is_moved for d in members) and abs(math.log(drift.factor)) >= math.log(DRIFT_FACTOR)
+
+
 def _write_curves(
-    connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array], returned: dict[Cell, float]
+    connection: duckdb.DuckDBPyConnection, found: dict[Cell, Developed], returned: dict[Cell, float]
 ) -> None:
     connection.execute("DELETE FROM estimate_development_curve")
     if not found:
         return
-    sizes = [curve.size for curve in found.values()]
+    sizes = [d.share.size for d in found.values()]
     number = np.repeat(np.arange(len(found)), sizes)
     names = pa.table(
         {
@@ -165,6 +175,7 @@ def _write_curves(
             "channel": pa.array([c[2] for c in found], pa.string()),
             "window_days": pa.array([c[3] for c in found], pa.int32()),
             "is_dated": pa.array([c[4] for c in found], pa.bool_()),
+            "doubt": pa.array([round(d.doubt, 3) for d in found.values()], pa.float64()),
             "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
         }
     )
@@ -172,14 +183,15 @@ def _write_curves(
         {
             "cell_no": number,
             "day": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]),
-            "share": np.concatenate(list(found.values())),
+            "share": np.concatenate([d.share for d in found.values()]),
         }
     )
     connection.register("curve_cell", names)
     connection.register("curve_point", points)
     connection.execute(f"""
         INSERT INTO estimate_development_curve BY NAME
-        SELECT {_CELL}, day, share, returned FROM curve_point JOIN curve_cell USING (cell_no) ORDER BY cell_no, day
+        SELECT {_CELL}, day, share, doubt, returned FROM curve_point JOIN curve_cell USING (cell_no)
+            ORDER BY cell_no, day
     """)
     connection.unregister("curve_cell")
     connection.unregister("curve_point")
@@ -188,7 +200,7 @@ def _write_curves(
 def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Fill estimate_rate_prior from the development curves, unfiltered, and the priors of products with it.
 
-    `cohort`: what to expect of the next month's rate, from mature months; `order` holds the design effect alone. The
+    `cohort`: what to expect of a month's rate from the other months; `order` holds the design effect alone. The
     row without category is all of them together; its design effect fits any slice.
     """
     from pipelines.estimate.products import product_priors  # half a second to import; only fits need it
@@ -198,7 +210,7 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     _exposed_lines(connection)
     deff = _design_effects(connection)
     cohorts = connection.execute("""
-        SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units
+        SELECT category, year(month) * 12 + month(month) - 1 AS month_no, returned, exposure, units, doubt
             FROM exposed_cohort ORDER BY ALL
     """).fetchnumpy()
     product_priors(connection)
@@ -207,16 +219,18 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     if overall is None:
         return
     month_category = np.array(np.ma.filled(cohorts["category"], ""), dtype=object)
-    rows: list[tuple[str, str | None, float | None, float | None, float]] = []
+    rows: list[tuple[str, str | None, date | None, float | None, float | None, float]] = []
     for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
         effect = overall if category is None else deff[category, False]
-        rows.append(("order", category, None, None, effect))
+        rows.append(("order", category, None, None, None, effect))
         of = np.ones(month_category.size, dtype=np.bool_) if category is None else month_category == category
-        month_no, back, exposed, units = (cohorts[n][of] for n in ("month_no", "returned", "exposure", "units"))
-        prior = month_prior(month_no, back, exposed, units, effect)
-        if prior is not None:
-            rows.append(("cohort", category, *prior, effect))
-    connection.executemany("INSERT INTO estimate_rate_prior (kind, category, a, b, deff) VALUES (?, ?, ?, ?, ?)", rows)
+        names = ("month_no", "returned", "exposure", "units", "doubt")
+        month_no, back, exposed, units, doubt = (cohorts[n][of] for n in names)
+        found = month_priors(month_no, back, exposed, units, effect, doubt)
+        rows += [("cohort", category, date(no // 12, no % 12 + 1, 1), *prior, effect) for no, prior in found.items()]
+    connection.executemany(
+        "INSERT INTO estimate_rate_prior (kind, category, month, a, b, deff) VALUES (?, ?, ?, ?, ?, ?)", rows
+    )
 
 
 def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
@@ -230,7 +244,7 @@ def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
             SELECT order_line_key, sum(units) AS units FROM ({RETURNED_SQL}) r GROUP BY 1),
         cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL}
             FROM estimate_development_curve)),
-        curve AS (SELECT cell_no, day, share FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
+        curve AS (SELECT cell_no, day, share, doubt FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
         line AS (
             SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id,
                 o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
@@ -240,12 +254,14 @@ def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
                 WHERE o.units_sold > 0 AND o.date_fault IS NULL)
         SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units,
             least(coalesce(b.units, 0), l.units_sold) AS returned,
-            coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
+            coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share,
+            coalesce(v.doubt, 0) AS doubt
         FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no
             AND v.day = l.age;
         CREATE OR REPLACE TEMP TABLE exposed_cohort AS
         SELECT category, month, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure,
             sum(units)::DOUBLE AS units,
+            sum(units * doubt) / greatest(sum(units), 1) AS doubt,
             least(sum(returned) / greatest(sum(units * share), 1e-9), 0.999) AS rate
         FROM exposed_line GROUP BY ALL;
     """)

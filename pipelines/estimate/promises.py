@@ -138,8 +138,9 @@ _COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, star
 def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_return: str) -> None:
     """Insert estimate_promise for returns matching `where_return` (a predicate on return_key).
 
-    A return's clock starts when its last unit reaches the first stage and stops when its last unit reaches the end;
-    units cancelled, rejected or expired are left aside unless all are. A policy's promise whose stage the source never
+    Each parcel of a return has its own clocks, and each line its own policy version (docs/decisions/0042). A clock
+    starts when the last unit of a part reaches the first stage and stops when its last unit reaches the end; units
+    cancelled, rejected or expired are left aside unless all are. A policy's promise whose stage the source never
     records gives no row; one kept before its clock started is due at once. `handed_over_at` says when the customer had
     done their part: the request for a promise that does not wait for the hand-over (or is the customer's own), and
     where the source reports no hand-over.
@@ -156,7 +157,9 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     # the small table is the right one: a flipped join holds every promise in memory
     connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
     _due_days(connection, placed)
-    _dated_promises(connection, placed)
+    _dated_promises(connection, placed, of_split=False)
+    if connection.execute("SELECT 1 FROM promised_return WHERE is_split LIMIT 1").fetchall():
+        _dated_promises(connection, placed, of_split=True)
     connection.execute("RESET disabled_optimizers")
     _promised_dates(connection, described, where_return)
     _coverage(connection)
@@ -165,23 +168,39 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
 
 
 def _promised_returns(connection: duckdb.DuckDBPyConnection, where_return: str) -> None:
-    """Store promised_return: the returns that promises cover, with when all their units reached each stage."""
+    """Store promised_return: the parts of returns that promises cover, with when all their units reached each stage.
+
+    A part is what travels in one parcel under one policy version: each has its own clocks. `is_split` says that the
+    return has several, `is_first` that its first line is in this one; units, amount and requested_on are the return's.
+    """
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
-            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on,
+            SELECT return_key, return_lot_key, return_line_id, parcel_key, policy_key, units, requested_on,
                 net_amount * fx_rate AS amount,
                 {lot_stages()}
             FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL
-                AND return_type NOT IN {NOT_PROMISED})
-        SELECT return_key,
-            arg_min(return_lot_key, return_line_id) AS first_lot_key,
-            arg_min(policy_key, return_line_id) AS promise_policy_key,
-            sum(units)::INTEGER AS units,
-            sum(amount)::DOUBLE AS amount,
-            min(requested_on) AS requested_on,
-            {_reached()}
-        FROM lot GROUP BY return_key
+                AND return_type NOT IN {NOT_PROMISED}),
+        part AS (
+            SELECT return_key,
+                arg_min(return_lot_key, return_line_id) AS first_lot_key,
+                min(return_line_id) AS first_line_id,
+                policy_key AS promise_policy_key,
+                sum(units)::INTEGER AS units,
+                sum(amount)::DOUBLE AS amount,
+                min(requested_on) AS requested_on,
+                {_reached()}
+            FROM lot GROUP BY return_key, parcel_key, policy_key),
+        several AS (
+            SELECT return_key, min(first_line_id) AS first_line_id, sum(units)::INTEGER AS units, sum(amount) AS amount,
+                min(requested_on) AS requested_on
+            FROM part GROUP BY return_key HAVING count(*) > 1)
+        SELECT p.* EXCLUDE (first_line_id) REPLACE (coalesce(s.units, p.units) AS units,
+                CASE WHEN s.return_key IS NULL THEN p.amount ELSE s.amount END AS amount,
+                coalesce(s.requested_on, p.requested_on) AS requested_on),
+            s.return_key IS NOT NULL AS is_split,
+            s.return_key IS NULL OR s.first_line_id = p.first_line_id AS is_first
+        FROM part p LEFT JOIN several s USING (return_key)
     """)
 
 
@@ -340,11 +359,20 @@ def _due_days(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
     """)
 
 
-def _dated_promises(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
-    """Insert estimate_promise for the promises of policies and of the law.
+_DECIDES = """
+    QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY
+        CASE WHEN stopped_at IS NOT NULL OR own_due_at IS NULL AND lost_at IS NOT NULL THEN 3
+            WHEN date_fault IS NOT NULL THEN 1 WHEN is_in_time THEN 2 ELSE 0 END,
+        CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END NULLS LAST, first_lot_key) = 1"""
+"""Of the parts of a return the one that decides a promise: broken or open first, then what cannot be judged."""
+
+
+def _dated_promises(connection: duckdb.DuckDBPyConnection, placed: str, *, of_split: bool) -> None:
+    """Insert estimate_promise for the promises of policies and of the law, of split returns or of all others.
 
     A legal refund is due at the later of its date and the day the goods are sent; it waits for goods that the source
-    reports. A promise that was kept before its clock started is due when it was kept.
+    reports. A promise that was kept before its clock started is due when it was kept. Of a split return one parcel
+    decides: the one that breaks the promise first, else the one that is open, else the one whose promise runs longest.
     """
     connection.execute(f"""
         INSERT INTO estimate_promise BY NAME
@@ -358,7 +386,8 @@ def _dated_promises(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
                 hc.ahead AS closed_ahead,
                 (p.closed_at + hc.ahead)::DATE AS closed_on,
                 n.business_day_no AS started_no
-            FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed) p
+            FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed
+                WHERE is_split = {of_split}) p
             LEFT JOIN promise_zone hc ON hc.zone = p.zone AND hc.hour = date_trunc('hour', p.closed_at)
             LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier
                 AND n.day = p.started_on
@@ -375,9 +404,11 @@ def _dated_promises(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
                     WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
                 CASE WHEN lot_fault IS NOT NULL THEN lot_fault
                     WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no start'
-                    WHEN {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault
+                    WHEN {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault,
+                ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
             FROM dated)
         SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due
+        {_DECIDES if of_split else ""}
     """)
 
 
@@ -444,9 +475,11 @@ def _known_dates(where_return: str) -> str:
         known AS (
             SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible,
                 {own}, l.is_requested, l.lot_fault, l.lost_at, l.stopped_at, l.stopped_by,
-                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested,
-                    lot_fault, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
-            FROM promised p JOIN described d USING (return_key) LEFT JOIN line l USING (return_line_key)
+                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, is_split, is_first, return_type, sold_on,
+                    is_requested, lot_fault, lost_at, stopped_at, stopped_by, {names},
+                    {", ".join(f"has_{s}" for s in STAGES)})
+            FROM promised p JOIN described d ON d.return_key = p.return_key AND d.is_first
+                LEFT JOIN line l USING (return_line_key)
             UNION ALL BY NAME
             SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier,
                     season),

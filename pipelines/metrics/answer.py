@@ -180,7 +180,7 @@ def compare(
     intervals of both periods make the difference's (MOVER).
     """
     question.takes("A comparison", "as_of")
-    both = [answer(build, key, question.but(since=a, until=b), by=by) for a, b in (period, against)]
+    both = [_compared(build, key, question.but(since=a, until=b), by) for a, b in (period, against)]
     names = list(ask(key, by=by).by)
     now, before = both
     if names:
@@ -216,6 +216,21 @@ def compare(
         caution=own.where(own != "", joined["caution_previous"].fillna("")).where(is_known, ""),
     )
     return result.reset_index(drop=True)
+
+
+def _compared(build: Build, key: str, question: Question, by: Sequence[str]) -> pd.DataFrame:
+    """Answer a metric, with the interval that a comparison of it rests on: that of `compared_by`, where it has one."""
+    found = answer(build, key, question, by=by)
+    other = parsed(key)[0].compared_by
+    if not other:
+        return found
+    names = list(ask(key, by=by).by)
+    columns = ["value", "low", "high"]
+    behind = answer(build, other, question, by=by)[[*names, *columns]]
+    if names:
+        behind = found[names].merge(behind, on=names, how="left")
+    below, above = (behind["value"] - behind["low"]).to_numpy(), (behind["high"] - behind["value"]).to_numpy()
+    return found.assign(low=found["value"] - below, high=found["value"] + above)
 
 
 def _reasons(joined: pd.DataFrame) -> "pd.Series[str]":

@@ -192,6 +192,9 @@ class Metric:
     only: Mapping[str, Only] = field(
         default_factory=dict
     )  # what else a row must be to count in a part, where its finish chooses
+    compared_by: str = (
+        ""  # key of the metric whose interval a comparison rests on, where its own is of these rows alone
+    )
     instead_of: str = ""  # key of the better number that it stands for: nothing waits for it where that one is known
     is_ratio: bool = False  # a share whose numerator is no part of its denominator: it may pass 1
     is_systematic: bool = False  # its interval is of doubt that two periods share: no comparison rests on it

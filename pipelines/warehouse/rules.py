@@ -161,6 +161,11 @@ def curve_share(clock: Expression, now: Time) -> Expression:
     return case((is_early, double(0)), else_=func.coalesce(hundredths, double(1)))
 
 
+def curve_doubt() -> Expression:
+    """Give how far G may be off for the units of a joined curve: the standard deviation of its probit; else 0."""
+    return func.coalesce(curves.c.doubt, double(0))
+
+
 def curve_day(clock: Expression, ends_on: Expression, window: Expression, until: Expression) -> Expression:
     """Give the day on its curve of units whose clock runs until an instant: `models.rates.development_day` in SQL."""
     age, length = calendar_days(clock, until), calendar_days(clock, ends_on)

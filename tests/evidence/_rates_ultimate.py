@@ -85,7 +85,9 @@ def projected(it: Shop) -> Said:
         for c, cell in enumerate(cells)
         for mine in [seen & (it.category == c)]
     }
-    curves = np.stack(list(curves_models.development_curves(cells, counts).values()))
+    developed = list(curves_models.developed(cells, counts).values())
+    curves = np.stack([d.share for d in developed])
+    doubt = np.array([d.doubt for d in developed])
     g = np.where(it.age < 0, 0.0, curves[it.category, np.clip(it.age, 0, curves.shape[1] - 1)])
     came = (it.delay <= it.age).astype(float)
     cell = it.category * MONTHS + it.month
@@ -101,14 +103,22 @@ def projected(it: Shop) -> Said:
     deff = np.array([rates.design_effect(residual[category == c], variance[category == c]) for c in range(CATEGORIES)])
     of = np.arange(size) // MONTHS
     priors = [
-        rates.month_prior(np.arange(MONTHS), back[of == c], exposure[of == c], sold[of == c], deff[c])
-        or (np.nan, np.nan)
+        rates.month_priors(np.arange(MONTHS), back[of == c], exposure[of == c], sold[of == c], deff[c], doubt[c])
         for c in range(CATEGORIES)
     ]
-    mean, sd = np.array(priors)[of].T
+    mean, sd = np.array([priors[c].get(m, (np.nan, np.nan)) for c in range(CATEGORIES) for m in range(MONTHS)]).T
     step = np.round(g * 100) / 100
-    final = rates.ultimate_rates(cell, step, np.ones(cell.size), came, groups=size, deff=deff[of], prior=(mean, sd))
-    drift = curves_models.delay_drift([(counts[c], curve) for c, curve in zip(cells, curves, strict=True)])
+    final = rates.ultimate_rates(
+        cell,
+        step,
+        np.ones(cell.size),
+        came,
+        groups=size,
+        deff=deff[of],
+        prior=(mean, sd),
+        doubt=doubt[it.category],
+    )
+    drift = curves_models.delay_drift([(counts[c], d.long_run) for c, d in zip(cells, developed, strict=True)])
     full = (it.age >= 30) & (it.age < 60)
     within = np.bincount(it.category[full], it.delay[full] <= 30, CATEGORIES)
     fixed = (within / np.maximum(np.bincount(it.category[full], minlength=CATEGORIES), 1))[of]

@@ -2,6 +2,7 @@
 
 import duckdb
 
+from pipelines.load.shape.as_ordered import as_ordered
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.return_lines import BACK
 from pipelines.load.shape.versions import ShapeInputs
@@ -14,10 +15,10 @@ UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delive
 def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> None:
     """Make policy_period and policy_of.
 
-    The policy version of what lines are sold as (source, market, channel, category, tier) in each period. A period is
-    the time between two changes of any policy. Only what was sold in a period is looked up, by equal keys, so thousands
-    of versions cost no more than the lines they apply to. Of several policies the most specific holds, of equal ones
-    the latest.
+    The policy version of what lines are sold as (source, market, channel, category, tier) in each period: as they were
+    when ordered (`as_ordered`). A period is the time between two changes of any policy. Only what was sold in a period
+    is looked up, by equal keys, so thousands of versions cost no more than the lines they apply to. Of several policies
+    the most specific holds, of equal ones the latest.
     """
     scope = "hash(source, market, channel, category, loyalty_tier)"
     connection.execute(f"""
@@ -51,6 +52,11 @@ def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> Non
             FROM (SELECT * FROM current_order_line WHERE {where}) o LEFT JOIN (SELECT DISTINCT product_key,
                 category FROM dim_product) p USING (product_key)
             JOIN policy_period w ON w.day = o.ordered_at::DATE AND o.ordered_at >= w.start AND o.ordered_at < w.stop
+            WHERE EXISTS (FROM policy_version)
+            UNION
+            SELECT o.source, a.country, a.channel, a.category, a.loyalty_tier, w.start
+            FROM as_ordered a JOIN current_order_line o USING (order_line_key)
+            JOIN policy_period w ON w.day = o.ordered_at::DATE AND o.ordered_at >= w.start AND o.ordered_at < w.stop
             WHERE EXISTS (FROM policy_version)),
         asked AS (
             SELECT l.*, rank, CASE WHEN rank & 2 > 0 THEN country END AS market, CASE WHEN rank & 1 > 0
@@ -69,9 +75,10 @@ def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> Non
 
 def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
+    _product_versions(connection)
+    as_ordered(connection, where)
     _policies_of_lines(connection, where)
     _several_sizes(connection, where)
-    _product_versions(connection)
     _lines_back(connection, where)
     connection.execute(f"""
         INSERT INTO fact_order_line BY NAME
@@ -82,17 +89,19 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs,
         {hour_join("h", "o.ordered_at", "z.time_zone")}
         LEFT JOIN product_version p
             ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from AND o.ordered_at < p.valid_to
+        LEFT JOIN as_ordered a ON a.order_line_key = o.order_line_key
         LEFT JOIN several_sizes b ON b.order_key = o.order_key AND b.style_id = p.style_id
         LEFT JOIN policy_period w ON w.day = o.ordered_at::DATE AND o.ordered_at >= w.start AND o.ordered_at < w.stop
         LEFT JOIN policy_of g
             ON g.start = w.start
             AND g.source = o.source
-            AND g.country = o.country
-            AND g.channel = o.channel
-            AND g.category IS NOT DISTINCT FROM p.category
-            AND g.loyalty_tier IS NOT DISTINCT FROM o.loyalty_tier
+            AND g.country = CASE WHEN a.order_line_key IS NULL THEN o.country ELSE a.country END
+            AND g.channel = CASE WHEN a.order_line_key IS NULL THEN o.channel ELSE a.channel END
+            AND g.category IS NOT DISTINCT FROM CASE WHEN a.order_line_key IS NULL THEN p.category ELSE a.category END
+            AND g.loyalty_tier IS NOT DISTINCT FROM
+                CASE WHEN a.order_line_key IS NULL THEN o.loyalty_tier ELSE a.loyalty_tier END
         LEFT JOIN dim_policy f
-            ON f.policy_id = o.policy_id
+            ON f.policy_id = CASE WHEN a.order_line_key IS NULL THEN o.policy_id ELSE a.policy_id END
             AND o.ordered_at >= f.valid_from
             AND (f.valid_to IS NULL OR o.ordered_at < f.valid_to)
         LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
@@ -129,7 +138,7 @@ def _product_versions(connection: duckdb.DuckDBPyConnection) -> None:
                 WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01'
                 ELSE valid_from
             END AS valid_from,
-            coalesce(valid_to, TIMESTAMP '9999-01-01') AS valid_to)
+            coalesce(valid_to, TIMESTAMP '9999-01-01') AS valid_to), valid_from AS version_at
         FROM dim_product;
     """)
 
@@ -214,7 +223,7 @@ _LINE_FIELDS = """
     o.seller,
     o.sold_on,
     o.fulfilled_by,
-    o.loyalty_tier,
+    CASE WHEN a.order_line_key IS NULL THEN o.loyalty_tier ELSE a.loyalty_tier END AS loyalty_tier,
     o.is_gift,
     o.return_flag,
     o.units_per_set,

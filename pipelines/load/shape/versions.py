@@ -95,20 +95,24 @@ def open_logs(
 def survivors(
     connection: duckdb.DuckDBPyConnection, things: Iterable[str] = tuple(schema.LOG.tables), rows: str = "all"
 ) -> None:
-    """Create `current_<thing>`, the survivor of each thing's versions, over the views or tables `<rows>_<thing>`."""
+    """Create `current_<thing>`, the survivor of each thing's versions, over the views or tables `<rows>_<thing>`.
+
+    And `several_<thing>`: the versions of things that have several, numbered from the newest.
+    """
     for thing in things:
         identity = identity_of(schema.LOG.tables[thing])
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM {rows}_{thing} GROUP BY 1 HAVING"
             " count(*) > 1"
         )
+        several = f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW several_{thing} AS {versions(several, identity)}")
         has_versions = bool(connection.execute(f"SELECT count(*) FROM versioned_{thing}").fetchall()[0][0])
         if has_versions:
-            several = f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))"
             statement = f"""
                 SELECT * FROM {rows}_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
                 UNION ALL
-                SELECT * EXCLUDE (version_no) FROM ({versions(several, identity)})
+                SELECT * EXCLUDE (version_no) FROM several_{thing}
                     WHERE version_no = 1 AND NOT is_deleted
             """
         else:

@@ -9,13 +9,13 @@ from pipelines.metrics.declare import BoundQuestion, FactTable, Sum, both, measu
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lots, matches, orders
 from pipelines.metrics.facts.conditions import is_bound, is_confirmed, is_headline, units
 from pipelines.warehouse.engine import Expression, calendar_days
-from pipelines.warehouse.rules import Sql, Time, curve_share, curves, on_curve
+from pipelines.warehouse.rules import Sql, Time, curve_doubt, curve_share, curves, on_curve
 
 
 def develop(chosen: Select[Any], ask: BoundQuestion, columns: list[str], family: bool = False) -> Select[Any]:
     """Join the development curve to units grouped by the day their clock started.
 
-    Columns: groups, `share` (see curve_share), sums.
+    Columns: groups, `share` and `doubt` (see curve_share, curve_doubt), sums.
     """
     cohort = chosen.subquery("cohort")
     now = Time(cohort.c.cell_source, ask.as_of, ask.observed)
@@ -29,12 +29,17 @@ def develop(chosen: Select[Any], ask: BoundQuestion, columns: list[str], family:
     cell = {n: cohort.c[f"cell_{c}"] for n, c in names.items()}
     groups = [cohort.c[b] for b in ask.by] + ([cohort.c.cell_category.label("family")] if family else [])
     aged = (
-        select(*groups, curve_share(cohort.c.clock_on, now).label("share"), *(cohort.c[c] for c in columns))
+        select(
+            *groups,
+            curve_share(cohort.c.clock_on, now).label("share"),
+            curve_doubt().label("doubt"),
+            *(cohort.c[c] for c in columns),
+        )
         .select_from(cohort)
         .outerjoin(curves, on_curve(cohort.c.clock_on, cell, now))
         .subquery("aged")
     )
-    keys = [aged.c[g.name] for g in groups] + [aged.c.share]
+    keys = [aged.c[g.name] for g in groups] + [aged.c.share, aged.c.doubt]
     return select(*keys, *(func.sum(aged.c[c]).label(c) for c in columns)).group_by(*keys)
 
 

@@ -45,7 +45,8 @@ from pipelines.warehouse.vocabulary import HEADLINE_RETURN_TYPES
 from pipelines.why import why
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
-FINE_CELL = ("share",)
+SHARE = ("share",)
+FINE_CELL = (*SHARE, "doubt")
 OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type")
 NOTHING_SOLD = why("nothing_sold")
 SOLD = measure("sold", sold())
@@ -210,6 +211,32 @@ METRICS = (
         R,
         (SOLD, RETURNED),
         final.ultimate,
+        None,
+        CELL,
+        FINE_CELL,
+        develop,
+        family="returns",
+        first="returned",
+        compared_by="underlying_return_rate",
+    ),
+    Metric(
+        "underlying_return_rate",
+        Text("Rate behind the final share", "Taux sous-jacent"),
+        Text(
+            "Rate that produced the returns of these sales. Its interval also holds chance: the same customers "
+            "and products could have given another share.",
+            "Taux qui a produit les retours de ces ventes. Son intervalle tient aussi compte du hasard : avec les mêmes"
+            " clients et produits, la part aurait pu être autre.",
+        ),
+        "returns so far and to come",
+        "units sold",
+        "returned so far / sum of G(age), with a prior while young",
+        "share",
+        "order",
+        "down",
+        R,
+        (SOLD, RETURNED),
+        final.behind,
         None,
         CELL,
         FINE_CELL,

@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import FromClause
 from pipelines.metrics.declare import FactTable
 from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, double
-from pipelines.warehouse.rules import Sql, Time, curve_share, curves, on_curve
+from pipelines.warehouse.rules import Sql, Time, curve_doubt, curve_share, curves, on_curve
 from pipelines.warehouse.star import STAR
 
 t = STAR.tables
@@ -79,6 +79,7 @@ def _clock(table: FromClause) -> dict[str, Sql]:
         "cell_window": lambda _: table.c.window_days,
         "cell_ends_on": lambda _: table.c.window_ends_on,
         "share": lambda now: curve_share(table.c.clock_started_at, now),
+        "doubt": lambda _: curve_doubt(),  # beside share, whose curve it is
         "family": lambda _: table.c.category,
     }
 

@@ -47,7 +47,7 @@ def _cohort_prior(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Give mean and sd of the logit per group.
 
-    A prior speaks for a category, or for all sales, and for no other slice.
+    A prior speaks for a month of a category, or of all sales, and for no other slice.
     """
     found = priors(build)
     found = found[found["kind"] == "cohort"]
@@ -57,12 +57,22 @@ def _cohort_prior(
     )
     if is_other or ask.scope.allowed or (not isinstance(chosen, str) and len(chosen) > 1 and "category" not in ask.by):
         return None
+    month = pd.to_datetime(found["month"]).dt.to_period("M")
     table = {
-        (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
+        (None if pd.isna(c) else c, m): (a, b)
+        for c, m, a, b in zip(found["category"], month, found["a"], found["b"], strict=True)
     }
-    pairs = [table.get(c, (np.nan, np.nan)) for c in categories(keys, ask)]
+    pairs = [table.get(key, (np.nan, np.nan)) for key in zip(categories(keys, ask), _months(keys, month), strict=True)]
     mean, sd = np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
     return (mean, sd) if np.isfinite(mean).any() else None
+
+
+def _months(keys: pd.DataFrame, known: "pd.Series[Any]") -> list[Any]:
+    """Give the month whose prior is each group's: its own, else the last that sold."""
+    within = [n for n in keys if n in ("day", "week", "month")]
+    if within:
+        return list(pd.to_datetime(keys[within[-1]]).dt.to_period("M"))
+    return [known.max() - 1 if len(known) else None] * len(keys)
 
 
 def drifts(build: Build) -> pd.DataFrame:
@@ -109,6 +119,7 @@ def final(
         groups=len(keys),
         deff=_effects(build, keys, ask),
         prior=_cohort_prior(build, keys, ask),
+        doubt=frame["doubt"].fillna(0).to_numpy(float) if "doubt" in frame else 0.0,
         level=ask.level,
     )
     sums = pd.DataFrame(
@@ -133,9 +144,22 @@ def young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: 
 
 
 def ultimate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
-    """Give the expected final rate; greyed under half maturity."""
+    """Give the expected final share with its interval, never under what is back; greyed under half maturity."""
     keys, rates, sums = final(frame, ask, build)
-    found = answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], young(build, rates, sums))
+    found = answer_frame(keys, rates.rate, rates.share_low, rates.share_high, sums["sold"], young(build, rates, sums))
+    return drifting(found, build, ask)
+
+
+def around(rates: rate_models.Ultimate) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give the bounds of the rate behind the share, widened to hold the share: what a comparison of shares rests on."""
+    return np.minimum(rates.low, rates.rate), np.maximum(rates.high, rates.rate)
+
+
+def behind(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+    """Give the rate behind the final share, with its own interval; greyed under half maturity."""
+    keys, rates, sums = final(frame, ask, build)
+    value = np.clip(rates.rate, rates.low, rates.high)
+    found = answer_frame(keys, value, rates.low, rates.high, sums["sold"], young(build, rates, sums))
     return drifting(found, build, ask)
 
 

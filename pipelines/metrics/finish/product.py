@@ -14,7 +14,7 @@ from models import products as product_models
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish import pooled
-from pipelines.metrics.finish.final import drifting, final, young
+from pipelines.metrics.finish.final import around, drifting, final, young
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, summed
 from pipelines.metrics.question import ALIASES
 from pipelines.warehouse.engine import Build
@@ -212,5 +212,5 @@ def own_part(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFr
     with np.errstate(invalid="ignore", divide="ignore"):
         base = np.where(of["scored"] > 0, of["expected"] / of["scored"], np.nan)
     reason = missing(base, of["scored"], sums["sold"], young(build, rates, sums))
-    value = less(rates.rate, rates.low, rates.high, base)
+    value = less(rates.rate, *around(rates), base)
     return drifting(answer_frame(keys, *value, sums["sold"], reason), build, ask)

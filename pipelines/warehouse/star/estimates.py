@@ -234,6 +234,7 @@ estimate_development_curve = star_table(
         " after it",
     ),
     column("share", Double, "G(day), 0-1"),
+    column("doubt", Double, "How far G may be off in this cell: standard deviation of its probit"),
     column("returned", Integer, "Returned lots behind the cell"),
 )
 estimate_delay_drift = star_table(
@@ -247,13 +248,14 @@ estimate_delay_drift = star_table(
     column("factor", Double, "Recent delays over the curve's"),
     column("z", Double, "Standard errors from no drift"),
     column("returned", Integer, "Returned lots compared"),
-    column("is_drifting", Boolean, "Large and sure: intervals resting on the curve may not cover"),
+    column("is_drifting", Boolean, "Large and sure: the curves follow, and intervals resting on them are wider"),
 )
 estimate_rate_prior = star_table(
     "estimate_rate_prior",
     "One prior fitted once a build: a cohort's logit-normal; or the design effect of orders alone.",
     column("kind", String, "cohort (mean, sd) or order (neither)"),
     column("category", String, "Category"),
+    column("month", Date, "Month of orders it is for, itself left out; empty for order"),
     column("a", Double, "Mean of the logit"),
     column("b", Double, "Sd of the logit"),
     column("deff", Double, "Design effect of orders"),
