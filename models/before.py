@@ -25,13 +25,15 @@ _UNKNOWN = 1e9  # variance of a stretch without sales
 
 
 class Predicted(NamedTuple):
-    """One entry a product: its rate in the weeks after, had it been left alone, and what units before leave open.
+    """One entry a product: its rate in the weeks after, had it been left alone, and how sure that is.
 
-    `open` is the relative variance of the rate that more units before would take away.
+    `open` is the relative variance of the rate that more units before would take away, `taken` the log of what the
+    weeks before promised as they are over what was predicted: the return to the mean that is foreseen.
     """
 
     rate: Array
     open: Array
+    taken: Array
 
 
 class _Past(NamedTuple):
@@ -129,6 +131,7 @@ def predicted(
     plain = away / np.maximum(pull.sum(1), 1e-9)
     away = _limited(away, plain, past.away[:, -1], past.chance[:, -1], pool)
     factor = np.maximum(1 + away, _LEAST)
+    taken = np.log(np.maximum(1 + plain, _LEAST) / factor)
     most = float(reaching @ np.linalg.pinv(lasting, hermitian=True) @ reaching)
     left = np.maximum(most - pull @ reaching, 0.0)
-    return Predicted(np.clip(parts[-1][2] * factor, 1e-6, 1 - 1e-6), left / factor**2)
+    return Predicted(np.clip(parts[-1][2] * factor, 1e-6, 1 - 1e-6), left / factor**2, taken)

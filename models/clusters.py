@@ -1,4 +1,4 @@
-"""What moves products together: drifts that a supplier, a brand or a season shares, and how much of an answer rests on one.
+"""What moves products together: drifts that a supplier, a brand or a season shares, and what rests on one of them.
 
 Here: the variance that products of one cluster share, by the products left alone, and the weight that each cluster has
 in a comparison once its controls are set against it. Not here: the comparison (models/controls.py), the verdict
@@ -59,17 +59,15 @@ def shared_variances(found: Sequence[Moments]) -> Array:
 
     >>> rng = np.random.default_rng(1)
     >>> supplier, brand = rng.integers(0, 60, 900), rng.integers(0, 10, 900)
-    >>> residual = rng.normal(0, 0.2, 60)[supplier] + rng.normal(0, 0.3, 900)
+    >>> residual = np.where(supplier % 2, 0.2, -0.2) + rng.normal(0, 0.1, 900)
     >>> shared_variances([moments(residual, np.ones(900), [supplier, brand])]).round(2).tolist()
     [0.04, 0.0]
     """
     shared, together = sum(m.shared for m in found), sum(m.together for m in found)
     scale = np.sqrt(np.maximum(np.diag(shared), 1e-300))
-    design = np.column_stack([shared / scale, -shared[:, -1] / scale])  # what any two share may be negative
-    design = design / scale[:, None]
-    size = np.concatenate([scale, scale[-1:]])
-    fitted = nnls(design, together / scale)[0] / size
-    return np.asarray(fitted[: len(scale) - 1], dtype=np.float64)
+    design = shared / scale / scale[:, None]
+    either_way = np.column_stack([design, -design[:, -1]])  # what any two share may be negative
+    return np.asarray(nnls(either_way, together / scale)[0][: len(scale) - 1] / scale[:-1], dtype=np.float64)
 
 
 def net_weights(

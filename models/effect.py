@@ -6,8 +6,10 @@ products that were left alone say twice what would have happened, once as contro
 they had been treated, their scatter is the noise of the answer.
 
 Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young
-weeks count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the
-weeks which called for the action would report mere return to the mean as success.
+weeks count for what could have come. What a product would have done by itself is predicted from its whole past, shrunk
+as far as products left alone show that it lasts (models/before.py): the weeks which called for the action, taken as
+they are, would report mere return to the mean as success. Products that share a supplier, a brand or a season move
+together (models/clusters.py): the error holds what they share, and an answer that rests on one of them is refused.
 """
 
 from collections.abc import Mapping
@@ -39,6 +41,7 @@ LEAST_CLUSTERS = 5  # treated products from which a bootstrap of them tells anyt
 TRIGGER_WEIGHT = 2.0  # of the trigger in distances, beside rate and volume
 WIDEST_TRIGGER = 0.5  # gap between the treated and their controls' trigger from which they are no equals
 WIDEST_RETURN_TO_MEAN = 0.15  # the same for the change of the rate that return to the mean alone brings
+DOUBT_OF_RETURN = 0.5  # standard error of that change, as a share of it
 MOST_OF_ONE = 0.5  # share of an answer that one cluster may carry beyond what its controls share
 NOT_PARALLEL = 0.01  # p under which treated and controls went different ways before the action
 SIGNIFICANT = 0.05
@@ -66,8 +69,8 @@ class Effect:
 
     `verdict` is fell, rose or no_clear_change (two-sided test at 5%), or too_early, no_overlap, cannot_know. `reason`
     says why there is none: not_yet (no week after is old enough), too_few_units, no_equals, no_sales_before,
-    no_sales_after, other_action, not_parallel; whoever asks may give others. `left_out` counts treated products left
-    out, by the same reasons.
+    no_sales_after, other_action, one_cluster (`rests_on` says of which kind), not_parallel; whoever asks may give
+    others. `left_out` counts treated products left out, by the same reasons.
 
     `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with
     its own; all shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` =
@@ -80,7 +83,7 @@ class Effect:
     with ENOUGH_POWER, `weeks_needed` the weeks still to wait until units and power suffice; None when no wait will do.
     `before_change` compares the LATE weeks before the action with the ones before them in the same way: near 0, or the
     two went different ways all along (`before_p`). `trigger_gap` and `return_gap` say how far the controls are from
-    equals: in the trigger, and in the change that mere return to the mean brings.
+    equals: in the trigger, and in the change that mere return to the mean is expected to bring (and that is taken off).
     """
 
     verdict: str
@@ -178,7 +181,9 @@ def bootstrap_se(compared: Compared, rng: np.random.Generator) -> float:
     if k < LEAST_CLUSTERS:
         return float("nan")
     times = rng.multinomial(k, np.full(k, 1 / k), DRAWS)
-    return float(np.std(log_ratio(times * compared.came, times * compared.expected)))
+    share = compared.expected / max(float(compared.expected.sum()), 1e-9)
+    few = 1 / max(1 - float(share @ share), 1e-9)  # a bootstrap of k equal ones falls short by (k - 1) / k
+    return float(np.std(log_ratio(times * compared.came, times * compared.expected)) * np.sqrt(min(few, 2.0)))
 
 
 def power(se: ArrayLike, df: float, change: float = LOOKED_FOR, significant: float = SIGNIFICANT) -> Array:
@@ -236,11 +241,13 @@ def measure(
     `category`: a whole number a product. One entry a treated product in `treated` (row), `until` (column the weeks
     before end at: the week of the action) and `since` (first column after; the same unless the action came within a
     week). `touched`: how many actions of whatever kind began on a product in a week, this one included; a product is no
-    control around another action, and is followed until its next one.
+    control around another action, and is followed until its next one. `clusters`: by kind (supplier, brand, season) a
+    whole number a product, -1 where none is known.
 
-    Each product gets CONTROLS of its category, nearest in shrunk rate, volume and trigger over the weeks before. The
+    Each product gets CONTROLS of its category, nearest in predicted rate, volume and trigger over the weeks before. The
     change is the treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over
-    treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way. Difference
+    treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way, with what
+    products of a cluster share. Under two treated products there is no cluster but the product itself. Difference
     in differences as in Angrist and Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond
     and Hainmueller, JASA 105 (2010).
 
@@ -310,13 +317,15 @@ def _start(
     before, after = slice(end - BEFORE, end), slice(start, stop)
     early, late = slice(end - BEFORE, end - LATE), slice(end - LATE, end)
     r0, n0, r1, n1 = r[:, before].sum(1), n[:, before].sum(1), r[:, after].sum(1), n[:, after].sum(1)
-    has_rate = np.isin(which, which[rows]) & (n0 >= LEAST_UNITS)
-    pool = has_rate & (n1 > 0) & (actions[:, end - BEFORE : stop].sum(1) == 0)
-    rate, base, left = (np.full(len(r), np.nan) for _ in range(3))
-    if pool.any():
-        known_from = _last_action(actions[has_rate, : end - BEFORE])
-        told = predicted(r[has_rate], n[has_rate], which[has_rate], pool[has_rate], known_from, end, after)
-        base[has_rate], left[has_rate] = told
+    sells = n0 >= LEAST_UNITS
+    alone = sells & (n1 > 0) & (actions[:, end - BEFORE : stop].sum(1) == 0)
+    rate, base, left, taken = (np.full(len(r), np.nan) for _ in range(4))
+    if alone.any():  # how long the past lasts is learned from all categories
+        known_from = _last_action(actions[sells, : end - BEFORE])
+        told = predicted(r[sells], n[sells], which[sells], alone[sells], known_from, end, after)
+        base[sells], left[sells], taken[sells] = told
+    has_rate = sells & np.isin(which, which[rows])
+    pool = has_rate & alone
     rate[has_rate] = shrunk_rates(r0[has_rate], n0[has_rate], which[has_rate])
     called = trigger(r[:, before], n[:, before], rate)
     features = np.column_stack([np.log(base), np.log(np.maximum(n0, 1.0)), called])
@@ -333,7 +342,6 @@ def _start(
     apart = _apart(r[:, early].sum(1), n[:, early].sum(1), r[:, late].sum(1), n[:, late].sum(1), rate)
     number = np.full(len(r) + 1, -1, dtype=np.int64)  # the last entry is that of "none"
     number[others] = np.arange(others.size)
-    returning = np.log(base) - np.log(np.maximum(r0, 0.5) / np.maximum(n0, 1.0))
 
     def gap(values: Array) -> Array:
         has = controls >= 0
@@ -348,7 +356,7 @@ def _start(
         number[controls],
         controls,
         gap(called),
-        gap(returning),
+        gap(-taken),
         r0[rows],
         n0[rows],
         n1[rows],
@@ -397,7 +405,9 @@ def _judged(
     whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
     away = float(log_ratio(whole.came, whole.expected))
     share = whole.expected / max(float(whole.expected.sum()), 1e-9)
+    return_gap = float(share @ np.concatenate([g.return_gap for g in groups]))
     rests_on, common = _together(groups, placebos, share, factor, drift, clusters)
+    common += (DOUBT_OF_RETURN * return_gap) ** 2
     errors = _errors(whole, placebos, factor, drift, common, rng)
     half, (se, df) = max((float(student.ppf(0.5 + level / 2, d)) * s, (s, d)) for s, d in errors)
     before, before_p = _change_before(groups)
@@ -431,7 +441,7 @@ def _judged(
         before_change=float(np.expm1(before)),
         before_p=before_p,
         trigger_gap=float(share @ np.concatenate([g.trigger_gap for g in groups])),
-        return_gap=float(share @ np.concatenate([g.return_gap for g in groups])),
+        return_gap=return_gap,
         rests_on=rests_on,
         placebo=_placebo(groups, whole, placebos, factor, drift, away, rng),
         left_out=left_out,
@@ -470,12 +480,13 @@ def _errors(
 ) -> list[tuple[float, float]]:
     """Give the standard errors of the log ratio with their degrees of freedom: of placebos, of a bootstrap if any.
 
-    `common` is the variance that clusters add to the former.
+    `common` is the variance that is not made smaller by more products: what clusters share, and the doubt about the
+    return to the mean.
     """
     errors = [(float(np.hypot(placebo_se(whole, factor, drift), np.sqrt(common))), float(placebos.came.size - 1))]
     clusters = whole.came.size
     if clusters >= LEAST_CLUSTERS:
-        errors.append((bootstrap_se(whole, rng), float(clusters - 1)))
+        errors.append((float(np.hypot(bootstrap_se(whole, rng), np.sqrt(common))), float(clusters - 1)))
     return errors
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import controls, effect
+from models import before, clusters, controls, effect
 
 SHARED = effect.BEFORE + 8
 
@@ -41,11 +41,20 @@ def shop(
 # -- oracles -----------------------------------------------------------------------------------------------------------
 
 
+def foretold(panel: dict[str, Any], treated: list[int]) -> before.Predicted:
+    """Predict as `measure` does where every product has enough sales: all of them but the treated are the pool."""
+    r, n = panel["returned"], panel["exposure"]
+    pool = ~np.isin(np.arange(len(r)), treated)
+    known_from, after = np.zeros(len(r), dtype=int), slice(effect.BEFORE, r.shape[1])
+    return before.predicted(r, n, panel["category"], pool, known_from, effect.BEFORE, after)
+
+
 def slow(panel: dict[str, Any], i: int) -> tuple[float, float]:
     """Match and compare one product in plain Python: (came, expected)."""
     r, n, cut = panel["returned"], panel["exposure"], effect.BEFORE
     category = list(panel["category"])
-    eligible = [j for j in range(len(r)) if n[j, :cut].sum() >= effect.LEAST_UNITS and category[j] == category[i]]
+    base = foretold(panel, [i]).rate
+    eligible = [j for j in range(len(r)) if category[j] == category[i]]
     shrunk = controls.shrunk_rates(r[eligible, :cut].sum(1), n[eligible, :cut].sum(1), np.zeros(len(eligible)))
     rate = dict(zip(eligible, shrunk, strict=True))
     traits = {}
@@ -53,19 +62,20 @@ def slow(panel: dict[str, Any], i: int) -> tuple[float, float]:
         late_n, early_n = n[j, cut - 4 : cut].sum(), n[j, : cut - 4].sum()
         gap = r[j, cut - 4 : cut].sum() / late_n - r[j, : cut - 4].sum() / early_n
         error = (rate[j] * (1 - rate[j]) * (1 / late_n + 1 / early_n) + (0.1 * rate[j]) ** 2) ** 0.5
-        traits[j] = (np.log(rate[j]), np.log(n[j, :cut].sum()), gap / error)
+        traits[j] = (np.log(base[j]), np.log(n[j, :cut].sum()), gap / error)
     pool = [j for j in eligible if j != i and n[j, cut:].sum() > 0]
     sd = [np.std([traits[j][k] for j in pool]) for k in range(3)]
     far = {j: sum((w * (traits[i][k] - traits[j][k]) / sd[k]) ** 2 for k, w in enumerate((1, 1, 2))) for j in pool}
     mine = sorted(pool, key=far.__getitem__)[:10]
-    would = sum(n[j, cut:].sum() * r[j, :cut].sum() / n[j, :cut].sum() for j in mine)
+    would = sum(n[j, cut:].sum() * base[j] for j in mine)
     moved = (sum(r[j, cut:].sum() for j in mine) + 0.5) / (would + 0.5)
-    return r[i, cut:].sum(), n[i, cut:].sum() * r[i, :cut].sum() / n[i, :cut].sum() * moved
+    return r[i, cut:].sum(), n[i, cut:].sum() * base[i] * moved
 
 
 @pytest.mark.parametrize("i", [0, 1, 2, 3, 4, 5])
 def test_each_product_agrees_with_a_slow_re_implementation(i: int) -> None:
     panel = shop(i, change=-0.2)
+    panel["exposure"], panel["returned"] = panel["exposure"] + 10, panel["returned"] + 3  # all of them sell enough
     came, expected = slow(panel, i)
     found = effect.measure(**{**panel, "treated": [i], "until": [effect.BEFORE], "since": [effect.BEFORE]})
     assert found.change == pytest.approx((came + 0.5) / (expected + 0.5) - 1)
@@ -90,7 +100,7 @@ def test_with_the_same_controls_it_is_the_poisson_regression_of_statsmodels() ->
     # Ten products left alone, so that each of the five treated has them all; equal sales, so that all weigh alike: the
     # regression with a level for each product then has the ratio of sums as its exact answer.
     rng = np.random.default_rng(3)
-    sold = np.full((15, SHARED), 600.0)
+    sold = np.full((15, SHARED), 600_000.0)  # so many that nothing is shrunk
     rate = rng.uniform(0.2, 0.4, 15)[:, None] * np.ones(SHARED)
     rate[:5, effect.BEFORE :] *= 0.8
     returned = rng.binomial(sold.astype(int), rate).astype(float)
@@ -104,7 +114,7 @@ def test_with_the_same_controls_it_is_the_poisson_regression_of_statsmodels() ->
     fitted = sm.GLM(counts, design, family=sm.families.Poisson(), offset=np.log(exposed)).fit(
         cov_type="cluster", cov_kwds={"groups": product}
     )
-    assert found.change == pytest.approx(np.expm1(fitted.params[-1]), abs=2e-4)  # half an event in 5,000
+    assert found.change == pytest.approx(np.expm1(fitted.params[-1]), abs=2e-4)
     # Two ways to the same error, from 15 products: clusters' residuals, and the scatter of those left alone.
     assert found.se == pytest.approx(fitted.bse[-1], rel=0.5)
 
@@ -246,8 +256,8 @@ def test_worst_rates_by_chance_have_no_equals_or_no_effect() -> None:
         panel = shop(seed, pace=6, products=600)
         rng = np.random.default_rng(seed)
         panel["returned"] = rng.binomial(panel["exposure"].astype(int), 0.3).astype(float)  # all alike
-        before = panel["returned"][:, : effect.BEFORE].sum(1) / panel["exposure"][:, : effect.BEFORE].sum(1)
-        panel["treated"] = np.argsort(-before)[:20]
+        seen = panel["returned"][:, : effect.BEFORE].sum(1) / panel["exposure"][:, : effect.BEFORE].sum(1)
+        panel["treated"] = np.argsort(-seen)[:20]
         assert effect.measure(**panel).verdict in ("no_overlap", "no_clear_change", "too_early")
 
 
