@@ -8,6 +8,7 @@ l'Association des Actuaires Suisses 70, 1970; Harville, JASA 71, 1976) with cova
 from all that a choice could rest on is not biased by the choice.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Predicted(NamedTuple):
     taken: Array
 
 
-class _Past(NamedTuple):
+class Past(NamedTuple):
     """How far each product lay from its category in each stretch, [product, stretch], and the variance by chance."""
 
     away: Array
@@ -45,7 +46,7 @@ class _Past(NamedTuple):
 
 def _stretches(first: int, end: int) -> list[slice]:
     edges = [0, *STRETCHES]
-    spans = [(max(end - far, first), end - near) for near, far in zip(edges, edges[1:], strict=False)]
+    spans = [(max(end - far, first), end - near) for near, far in pairwise(edges)]
     return [slice(a, b) for a, b in spans if b > a]
 
 
@@ -60,7 +61,7 @@ def _against_category(returned: Array, exposure: Array, category: Index, pool: M
     return away, chance, mean
 
 
-def _covariance(past: _Past, pool: Mask) -> tuple[Array, Array]:
+def covariance_of(past: Past, pool: Mask) -> tuple[Array, Array]:
     """Give the covariance of stretches that lasts, [stretch, stretch], and each one's multiple of chance."""
     away, chance = past.away[pool], past.chance[pool]
     weight = 1 / (_USUAL + chance)
@@ -69,8 +70,8 @@ def _covariance(past: _Past, pool: Mask) -> tuple[Array, Array]:
     for k in range(away.shape[1]):
         has = chance[:, k] < _UNKNOWN
         design = np.column_stack([np.ones(has.sum()), chance[has, k]]) * weight[has, k, None]
-        lasting, wider[k] = nnls(design, away[has, k] ** 2 * weight[has, k])[0] if has.sum() > 2 else (0.0, 1.0)
-        wider[k] = max(wider[k], 1.0)
+        if has.sum() > 2:
+            wider[k] = max(float(nnls(design, away[has, k] ** 2 * weight[has, k])[0][1]), 1.0)
         excess = away[has, k] ** 2 - wider[k] * chance[has, k]
         of = weight[has, k] ** 2
         found[k, k] = max(float(of @ excess) / max(float(of.sum()), 1e-300), 0.0)
@@ -122,8 +123,8 @@ def predicted(
         seen = is_known[:, weeks]
         r, n = (np.where(seen, x[:, weeks], 0.0).sum(1) for x in (returned, exposure))
         parts.append(_against_category(r, n, category, pool))
-    past = _Past(*(np.column_stack([p[i] for p in parts]) for i in (0, 1)))
-    covariance, wider = _covariance(past, pool)
+    past = Past(*(np.column_stack([p[i] for p in parts]) for i in (0, 1)))
+    covariance, wider = covariance_of(past, pool)
     lasting, reaching = covariance[:-1, :-1], covariance[:-1, -1]
     seen = lasting + np.eye(len(lasting)) * (wider * past.chance)[:, None, :-1]
     pull = np.linalg.solve(seen, np.broadcast_to(reaching, past.away[:, :-1].shape)[..., None])[..., 0]

@@ -70,10 +70,8 @@ def shared_variances(found: Sequence[Moments]) -> Array:
     return np.asarray(nnls(either_way, together / scale)[0][: len(scale) - 1] / scale[:-1], dtype=np.float64)
 
 
-def net_weights(
-    code: Index, treated: Sequence[Index], controls: Sequence[Index], share: Array
-) -> Array:
-    """Weigh each cluster: the share of the answer its treated products carry, less that of the controls set against them.
+def net_weights(code: Index, treated: Sequence[Index], controls: Sequence[Index], share: Array) -> Array:
+    """Weigh each cluster: the share of the answer its treated products carry, less that of their controls.
 
     `treated` and `controls` (a row a treated product, -1 for none) are rows of `code`, by parts; `share` sums to 1 over
     all treated. Clusters that treated and controls share alike weigh nothing: their drift cancels.

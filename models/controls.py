@@ -19,8 +19,10 @@ CONTROLS = 10  # controls of each treated product
 
 
 class Counts(NamedTuple):
-    """Every product's units after, and what it promised: `base` is its rate had it been left alone, up to what its
-    category does, `open` the relative variance of that by the units before, `rate` the one chance is measured at.
+    """Every product's returned and exposed units after, and what it promised.
+
+    `base` is its rate had it been left alone, up to what its category does, `open` the relative variance of that by the
+    units before, `rate` the one that chance is measured at.
     """
 
     r1: Array

@@ -181,9 +181,7 @@ def bootstrap_se(compared: Compared, rng: np.random.Generator) -> float:
     if k < LEAST_CLUSTERS:
         return float("nan")
     times = rng.multinomial(k, np.full(k, 1 / k), DRAWS)
-    share = compared.expected / max(float(compared.expected.sum()), 1e-9)
-    few = 1 / max(1 - float(share @ share), 1e-9)  # a bootstrap of k equal ones falls short by (k - 1) / k
-    return float(np.std(log_ratio(times * compared.came, times * compared.expected)) * np.sqrt(min(few, 2.0)))
+    return float(np.std(log_ratio(times * compared.came, times * compared.expected)))
 
 
 def power(se: ArrayLike, df: float, change: float = LOOKED_FOR, significant: float = SIGNIFICANT) -> Array:

@@ -155,8 +155,7 @@ def test_a_prediction_agrees_with_a_slow_re_implementation_of_the_best_linear_on
             sold = n[j, a:b].sum()
             away[j, k], chance[j, k] = r[j, a:b].sum() / sold / mean - 1, (1 - mean) / mean / sold
     found = foretold(panel, list(range(20)))
-    # What was learned is read off the prediction of products that sell without end: none of it is chance there.
-    covariance, wider = before._covariance(before._Past(away, chance), np.arange(80) >= 20)  # noqa: SLF001
+    covariance, wider = before.covariance_of(before.Past(away, chance), np.arange(80) >= 20)
     for j in range(80):
         seen = covariance[:2, :2] + np.diag(wider[:2] * chance[j, :2])
         pull = np.linalg.solve(seen, covariance[:2, 2])
@@ -192,9 +191,7 @@ def test_what_was_before_an_earlier_action_tells_nothing() -> None:
 def test_crossed_clusters_share_what_was_drawn_for_each() -> None:
     rng = np.random.default_rng(6)
     supplier, season = rng.integers(0, 400, 6000), rng.integers(0, 300, 6000)
-    residual = (
-        rng.normal(0, 0.2, 400)[supplier] + rng.normal(0, 0.1, 300)[season] + rng.standard_t(5, 6000) * 0.2
-    )
+    residual = rng.normal(0, 0.2, 400)[supplier] + rng.normal(0, 0.1, 300)[season] + rng.standard_t(5, 6000) * 0.2
     moments = clusters.moments(residual, rng.uniform(0.5, 2, 6000), [supplier, season])
     assert clusters.shared_variances([moments]) == pytest.approx([0.04, 0.01], abs=0.006)
     twice = clusters.moments(residual, np.ones(6000), [supplier, supplier])  # the brand is the supplier: counted once

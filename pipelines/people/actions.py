@@ -281,7 +281,7 @@ def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFram
 def _clusters(
     build: Build, panels: Mapping[Key, _Panel], offset: Mapping[Key, int], products: int
 ) -> dict[str, "np.ndarray[Any, np.dtype[np.int64]]"]:
-    """Give the supplier, brand and season of each row as whole numbers; -1 where the catalogue names none or several."""
+    """Give the supplier, brand and season of each row as whole numbers; -1 where the catalogue names no single one."""
     known = pooled.attributes(build)
     named = {name: np.full(products, None, dtype=object) for name in CLUSTERS}
     for key, panel in panels.items():

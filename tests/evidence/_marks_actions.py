@@ -109,3 +109,55 @@ def drawn(world: World, seed: int) -> dict[str, Any]:
         "since": start,
         "clusters": {"supplier": supplier},
     }
+
+
+def measured(world: World) -> list[effect.Effect]:
+    """Measure the action in every seed's shop."""
+    return [effect.measure(**drawn(world, seed)) for seed in SEEDS]
+
+
+WORLDS = {
+    "at random": World(),
+    "at random, 200 units a month": World(median=200),
+    "chosen by the score of 12 weeks": World("score, 12 weeks"),
+    "chosen by the score of 12 weeks, 200 units a month": World("score, 12 weeks", median=200),
+    "chosen by the score of 40 weeks": World("score, 40 weeks"),
+    "chosen by the score of 40 weeks, 200 units a month": World("score, 40 weeks", median=200),
+    "chosen as significant": World("significant"),
+    "chosen for a jump": World("jump"),
+    "suppliers drift": World(suppliers_walk=0.03),
+    "one supplier, all suppliers drift": World("one supplier", suppliers_walk=0.03),
+    "one supplier, it alone drifts": World("one supplier", one_walks=0.03),
+    "-15% at random": World(change=-0.15),
+    "-15%, chosen as significant": World("significant", -0.15),
+    "-15%, chosen by the score of 12 weeks": World("score, 12 weeks", -0.15),
+    "-15%, suppliers drift": World(change=-0.15, suppliers_walk=0.03),
+}
+
+
+def claims() -> Iterator[Claim]:
+    """Measure false verdicts, coverage and power by how the products were chosen."""
+    for name, world in WORLDS.items():
+        found = measured(world)
+        told = [e for e in found if e.verdict in effect.TOLD]
+        wrong = float(np.mean([e.verdict in ("fell", "rose") for e in found]))
+        says = f"{len(found)} shops, {np.mean([e.units for e in found]):,.0f} treated units"
+        if world.change == 0:
+            yield Claim(
+                f"Actions, no effect, {name}: false verdicts",
+                "at most 7%",
+                f"{wrong:.1%} of {says}; {1 - len(told) / len(found):.0%} refused",
+                wrong <= 0.07,
+            )
+        else:
+            fell = float(np.mean([e.verdict == "fell" for e in found]))
+            bar = 0.75 if world.suppliers_walk == 0 else 0.6
+            yield Claim(f"Actions, {name}: seen as a fall", f"at least {bar:.0%}", f"{fell:.1%} of {says}", fell >= bar)
+        if world.chosen != "one supplier":
+            held = float(np.mean([e.low <= world.change <= e.high for e in told]))
+            yield Claim(
+                f"Actions, {name}: 90% intervals cover the truth",
+                "86-95%",
+                f"{held:.1%} of {len(told)} verdicts",
+                0.86 <= held <= 0.95,
+            )
