@@ -185,6 +185,7 @@ def products_columns(words: Words, currency: str) -> Columns:
         category_rate=("category_rate", percent),
     )
     shown |= {
+        "market_rate": percent(words("products.market_rate"), words("products.market_rate_note")),
         "relative": st.column_config.NumberColumn(
             words("products.relative"), format="%.2f", help=words("products.relative_note")
         ),
