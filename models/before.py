@@ -4,8 +4,8 @@ Here: the rate each product would have in some weeks by the weeks before. Not he
 (models/controls.py, models/effect.py). A product picked for a bad rate, a jump or a high score was partly unlucky: its
 own weeks before, taken as they are, promise a fall that would have come anyway. So the past is shrunk, each stretch of
 it by as much as products left alone show it to last: the best linear prediction (Buehlmann and Straub, Bulletin de
-l'Association des Actuaires Suisses 70, 1970; Harville, Annals of Statistics 4, 1976) with covariances from moments. What is predicted
-from all that a choice could rest on is not biased by the choice.
+l'Association des Actuaires Suisses 70, 1970; Harville, Annals of Statistics 4, 1976) with covariances from moments.
+What is predicted from all that a choice could rest on is not biased by the choice.
 """
 
 from itertools import pairwise

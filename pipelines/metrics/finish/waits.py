@@ -61,10 +61,7 @@ def _return_effect(build: Build, ask: BoundQuestion) -> float:
     groups = [each.c[key.name] for key in keys]
     query = select(*sums).where(m > double(0))
     found = build.fetch(query.group_by(*groups) if groups else query).fillna(0.0).astype(float)
-    share = (found["k"] / found["m"].where(found["m"] > 0)).fillna(0.0)
-    apart = float((share * (1 - share) * found["m"]).sum())
-    together = float((found["kk"] - 2 * share * found["km"] + share**2 * found["mm"]).sum())
-    return max(together / apart, 1.0) if apart > 0 else 1.0
+    return rate_models.effect_of_sums(*(found[n] for n in ("k", "m", "kk", "km", "mm")))
 
 
 def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: BoundQuestion, name: str) -> list[str]:
