@@ -97,7 +97,8 @@ def _limited(away: Array, plain: Array, came: Array, chance: Array, pool: Mask) 
     slope = float(weight @ (tail * left)) / of
     error = float((weight * tail) ** 2 @ (left - slope * tail) ** 2) / of**2
     slope = max(slope, 0.0) * max(1 - error / max(slope**2, 1e-300), 0.0)
-    return away + np.sign(tail) * np.clip(slope * np.abs(tail), 0.0, np.maximum(np.abs(plain) - np.abs(away), 0.0))
+    room = np.maximum(np.abs(plain) - np.abs(away), 0.0)
+    return np.asarray(away + np.sign(tail) * np.clip(slope * np.abs(tail), 0.0, room), dtype=np.float64)
 
 
 def predicted(
@@ -126,8 +127,8 @@ def predicted(
     past = Past(*(np.column_stack([p[i] for p in parts]) for i in (0, 1)))
     covariance, wider = covariance_of(past, pool)
     lasting, reaching = covariance[:-1, :-1], covariance[:-1, -1]
-    seen = lasting + np.eye(len(lasting)) * (wider * past.chance)[:, None, :-1]
-    pull = np.linalg.solve(seen, np.broadcast_to(reaching, past.away[:, :-1].shape)[..., None])[..., 0]
+    scatter = lasting + np.eye(len(lasting)) * (wider * past.chance)[:, None, :-1]
+    pull = np.linalg.solve(scatter, np.broadcast_to(reaching, past.away[:, :-1].shape)[..., None])[..., 0]
     away = (pull * past.away[:, :-1]).sum(1)
     plain = away / np.maximum(pull.sum(1), 1e-9)
     away = _limited(away, plain, past.away[:, -1], past.chance[:, -1], pool)

@@ -368,7 +368,7 @@ def _start(
 def _last_action(actions: Index) -> Index:
     """Give the first column after each product's last action; 0 where there was none."""
     after = np.arange(1, actions.shape[1] + 1)
-    return np.where(actions > 0, after, 0).max(1, initial=0)
+    return np.asarray(np.where(actions > 0, after, 0).max(1, initial=0), dtype=np.int64)
 
 
 def _apart(r0: Array, n0: Array, r1: Array, n1: Array, rate: Array) -> Counts:
