@@ -134,9 +134,9 @@ def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, boun
     rate, low, high = pooled.rates(build, found, (by,), question.level, usual)
     market = np.clip(usual * _mix_ratios(build, found, by, question), 1e-4, 1 - 1e-4)
     closer = product_models.fit_kappa(r, n, market) / product_models.fit_kappa(r, n, usual)
-    of_market = [x * max(closer, 1.0) for x in pooled.category_prior(build, found["family"], kind, market)]
-    well_above = np.nan_to_num(product_models.probability_well_above(r, n, *of_market, pooled.spread(build, kind)))
-    excess = np.nan_to_num(product_models.expected_excess(r, n, *of_market, market)) * found["exposure"].to_numpy()
+    own_a, own_b = (x * max(closer, 1.0) for x in pooled.category_prior(build, found["family"], kind, market))
+    well_above = np.nan_to_num(product_models.probability_well_above(r, n, own_a, own_b, pooled.spread(build, kind)))
+    excess = np.nan_to_num(product_models.expected_excess(r, n, own_a, own_b, market)) * found["exposure"].to_numpy()
     each = _loss_per_return(build, by, question).reindex(found[by]).to_numpy(float)
     each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
     is_small = found["exposure"].to_numpy() < FEW_UNITS
@@ -152,7 +152,7 @@ def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, boun
         relative=rate / usual,
         probability_above=np.nan_to_num(product_models.probability_above(r, n, a, b, usual)),
         market_rate=market,
-        probability_own=np.nan_to_num(product_models.probability_above(r, n, *of_market, market)),
+        probability_own=np.nan_to_num(product_models.probability_above(r, n, own_a, own_b, market)),
         probability_well_above=well_above,
         is_flagged=is_flagged,
         at_stake=excess * each,
@@ -176,11 +176,10 @@ def _mix_ratios(build: Build, found: pd.DataFrame, by: str, question: Question) 
     at = families[len(own) :] * max(shape[1], 1) + cells.to_numpy()[len(own) :]
     others = [np.bincount(at, every[c], shape[0] * shape[1]).reshape(shape) for c in ("returned", "exposure")]
     number = looked_up(own[by], place["index"]).to_numpy(int)
-    sums = (own[c].to_numpy(float) for c in ("returned", "exposure"))
+    came, sold = (own[c].to_numpy(float) for c in ("returned", "exposure"))
     ratio = np.ones(len(found))
-    told = product_models.mix_ratio(
-        number, families[: len(own)], cells.to_numpy()[: len(own)], *sums, (others[0], others[1])
-    )
+    at_own = families[: len(own)], cells.to_numpy()[: len(own)]
+    told = product_models.mix_ratio(number, *at_own, came, sold, (others[0], others[1]))
     ratio[: told.size] = told
     return ratio
 
