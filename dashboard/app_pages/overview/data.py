@@ -45,16 +45,17 @@ def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
     """List the changes beyond noise, all of them held together: metric, dimension, group, page, change."""
     if not can_compare(asked):
         return ()
-    found = []
+    found: list[tuple[str, str, str, str, Change]] = []
     for key, dimension, page in MOVEMENTS:
         for _, row in changes(asked, key, dimension).iterrows():
             change_of = as_change(row)
             if change_of is not None and change_of.is_within_noise is not None and row["n"] >= FEWEST:
                 found.append((key, dimension, str(row[dimension]), page, change_of))
     bounds = np.array([(c.difference, c.low, c.high) for *_, c in found]).reshape(-1, 3)
-    is_marked = beyond_noise(*bounds.T)
     return tuple(
-        (*of, replace(c, is_within_noise=False)) for (*of, c), marked in zip(found, is_marked, strict=True) if marked
+        (key, dimension, group, page, replace(change_of, is_within_noise=False))
+        for (key, dimension, group, page, change_of), is_marked in zip(found, beyond_noise(*bounds.T), strict=True)
+        if is_marked
     )
 
 
