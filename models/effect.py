@@ -245,9 +245,8 @@ def measure(
     Each product gets CONTROLS of its category, nearest in predicted rate, volume and trigger over the weeks before. The
     change is the treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over
     treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way, with what
-    products of a cluster share. Under two treated products there is no cluster but the product itself. Difference
-    in differences as in Angrist and Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond
-    and Hainmueller, JASA 105 (2010).
+    products of a cluster share; one treated product is its own. Difference in differences as in Angrist and Pischke,
+    Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond and Hainmueller, JASA 105 (2010).
 
     >>> rate, sold = np.full((60, 24), 3.0), np.full((60, 24), 10.0)
     >>> rate[:10, 12:] = 2.0
@@ -279,10 +278,13 @@ def measure(
         # As if it had been done some weeks ago: nothing happened then, but it tells what can be seen, and when.
         ago = np.full(rows.size, r.shape[1] - REHEARSAL)
         tried = measure(r, n, which, rows, ago, ago, clusters=clusters, level=level, looked_for=looked_for)
-        wait = int((starts - r.shape[1]).min())
-        needed = None if tried.weeks_needed is None else wait + tried.weeks + tried.weeks_needed
-        return replace(refused, weeks_needed=needed)
+        return replace(refused, weeks_needed=_after(int((starts - r.shape[1]).min()), tried))
     return _judged(groups, left_out, level, looked_for, factorized(clusters or {}, len(r)))
+
+
+def _after(wait: int, tried: Effect) -> int | None:
+    """Give the weeks to wait for an action not yet seen, by what a rehearsal of it needs."""
+    return None if tried.weeks_needed is None else wait + tried.weeks + tried.weeks_needed
 
 
 def _followed(rows: Index, ends: Index, starts: Index, actions: Index, n: Array) -> tuple[Index, NDArray[np.str_]]:
