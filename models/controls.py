@@ -19,12 +19,16 @@ CONTROLS = 10  # controls of each treated product
 
 
 class Counts(NamedTuple):
-    """Returned and exposed units of every product before and after, and its rate pulled towards its category's."""
+    """Every product's returned and exposed units after, and what it promised.
 
-    r0: Array
-    n0: Array
+    `base` is its rate had it been left alone, up to what its category does, `open` the relative variance of that by the
+    units before, `rate` the one that chance is measured at.
+    """
+
     r1: Array
     n1: Array
+    base: Array
+    open: Array
     rate: Array
 
 
@@ -116,19 +120,19 @@ def nearest(
 def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
     """Set products against their controls (a row each, -1 for none): what came after, and what would have come.
 
-    Expected is the product's own rate before, on the units sold after, times how its controls' rate moved.
+    Expected is the product's own rate (`base`), on the units sold after, times how its controls' rate moved.
     """
     has, j = controls >= 0, np.maximum(controls, 0)
 
     def of_controls(values: Array) -> Array:
         return np.asarray((values[j] * has).sum(1), dtype=np.float64)
 
-    r0, n0, r1, n1, p = counts
+    r1, n1, base, left, p = counts
     with np.errstate(invalid="ignore", divide="ignore"):
-        own = np.where(n0 > 0, n1 * r0 / n0, 0.0)
+        own = np.where(np.isfinite(base), n1 * base, 0.0)
         moved = (of_controls(r1) + 0.5) / (of_controls(own) + 0.5)
-        spread = of_controls(np.where(n0 > 0, n1**2 / n0, 0.0)) / of_controls(n1) ** 2
+        spread = of_controls(np.where(np.isfinite(left), own**2 * left, 0.0)) / of_controls(own) ** 2
         odds = (1 - p[wanted]) / p[wanted]
-        before, after = 1 / n0[wanted] + spread, 1 / n1[wanted] + 1 / of_controls(n1)
+        before, after = (left[wanted] + spread) / odds, 1 / n1[wanted] + 1 / of_controls(n1)
         variance = np.nan_to_num(odds * (before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
     return Compared(r1[wanted], own[wanted] * moved, variance, n1[wanted], odds, before, after)

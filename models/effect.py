@@ -6,10 +6,13 @@ products that were left alone say twice what would have happened, once as contro
 they had been treated, their scatter is the noise of the answer.
 
 Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young
-weeks count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the
-weeks which called for the action would report mere return to the mean as success.
+weeks count for what could have come. What a product would have done by itself is predicted from its whole past, shrunk
+as far as products left alone show that it lasts (models/before.py): the weeks which called for the action, taken as
+they are, would report mere return to the mean as success. Products that share a supplier, a brand or a season move
+together (models/clusters.py): the error holds what they share, and an answer that rests on one of them is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,6 +22,8 @@ from scipy.optimize import nnls
 from scipy.stats import nct
 from scipy.stats import t as student
 
+from models.before import predicted
+from models.clusters import factorized, moments, net_weights, shared_variances
 from models.controls import LATE, Compared, Counts, compare, nearest, shrunk_rates, trigger
 
 Array = NDArray[np.float64]
@@ -35,7 +40,9 @@ ENOUGH_POWER = 0.75
 LEAST_CLUSTERS = 5  # treated products from which a bootstrap of them tells anything
 TRIGGER_WEIGHT = 2.0  # of the trigger in distances, beside rate and volume
 WIDEST_TRIGGER = 0.5  # gap between the treated and their controls' trigger from which they are no equals
-WIDEST_RETURN_TO_MEAN = 0.05  # the same for the change of the rate that return to the mean alone brings
+WIDEST_RETURN_TO_MEAN = 0.15  # the same for the change of the rate that return to the mean alone brings
+DOUBT_OF_RETURN = 0.5  # standard error of that change, as a share of it
+MOST_OF_ONE = 0.5  # share of an answer that one cluster may carry beyond what its controls share
 NOT_PARALLEL = 0.01  # p under which treated and controls went different ways before the action
 SIGNIFICANT = 0.05
 TOLD = ("fell", "rose", "no_clear_change")  # verdicts; the others are refusals, and their change is no answer
@@ -62,8 +69,8 @@ class Effect:
 
     `verdict` is fell, rose or no_clear_change (two-sided test at 5%), or too_early, no_overlap, cannot_know. `reason`
     says why there is none: not_yet (no week after is old enough), too_few_units, no_equals, no_sales_before,
-    no_sales_after, other_action, not_parallel; whoever asks may give others. `left_out` counts treated products left
-    out, by the same reasons.
+    no_sales_after, other_action, one_cluster (`rests_on` says of which kind), not_parallel; whoever asks may give
+    others. `left_out` counts treated products left out, by the same reasons.
 
     `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with
     its own; all shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` =
@@ -76,7 +83,7 @@ class Effect:
     with ENOUGH_POWER, `weeks_needed` the weeks still to wait until units and power suffice; None when no wait will do.
     `before_change` compares the LATE weeks before the action with the ones before them in the same way: near 0, or the
     two went different ways all along (`before_p`). `trigger_gap` and `return_gap` say how far the controls are from
-    equals: in the trigger, and in the change that mere return to the mean brings.
+    equals: in the trigger, and in the change that mere return to the mean is expected to bring (and that is taken off).
     """
 
     verdict: str
@@ -106,6 +113,7 @@ class Effect:
     before_p: float = np.nan
     trigger_gap: float = np.nan
     return_gap: float = np.nan
+    rests_on: str = ""
     placebo: Placebo | None = None
     left_out: tuple[tuple[str, int], ...] = ()
 
@@ -208,6 +216,8 @@ class _Start(NamedTuple):
     n0: Array
     n1: Array
     weeks: int
+    rows: Index
+    others: Index
 
 
 def measure(
@@ -218,6 +228,7 @@ def measure(
     until: ArrayLike,
     since: ArrayLike,
     touched: ArrayLike | None = None,
+    clusters: Mapping[str, ArrayLike] | None = None,
     *,
     level: float = 0.9,
     looked_for: float = LOOKED_FOR,
@@ -228,13 +239,14 @@ def measure(
     `category`: a whole number a product. One entry a treated product in `treated` (row), `until` (column the weeks
     before end at: the week of the action) and `since` (first column after; the same unless the action came within a
     week). `touched`: how many actions of whatever kind began on a product in a week, this one included; a product is no
-    control around another action, and is followed until its next one.
+    control around another action, and is followed until its next one. `clusters`: by kind (supplier, brand, season) a
+    whole number a product, -1 where none is known.
 
-    Each product gets CONTROLS of its category, nearest in shrunk rate, volume and trigger over the weeks before. The
+    Each product gets CONTROLS of its category, nearest in predicted rate, volume and trigger over the weeks before. The
     change is the treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over
-    treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way. Difference
-    in differences as in Angrist and Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond
-    and Hainmueller, JASA 105 (2010).
+    treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way, with what
+    products of a cluster share; one treated product is its own. Difference in differences as in Angrist and Pischke,
+    Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond and Hainmueller, JASA 105 (2010).
 
     >>> rate, sold = np.full((60, 24), 3.0), np.full((60, 24), 10.0)
     >>> rate[:10, 12:] = 2.0
@@ -265,11 +277,14 @@ def measure(
             return refused
         # As if it had been done some weeks ago: nothing happened then, but it tells what can be seen, and when.
         ago = np.full(rows.size, r.shape[1] - REHEARSAL)
-        tried = measure(r, n, which, rows, ago, ago, level=level, looked_for=looked_for)
-        wait = int((starts - r.shape[1]).min())
-        needed = None if tried.weeks_needed is None else wait + tried.weeks + tried.weeks_needed
-        return replace(refused, weeks_needed=needed)
-    return _judged(groups, left_out, level, looked_for)
+        tried = measure(r, n, which, rows, ago, ago, clusters=clusters, level=level, looked_for=looked_for)
+        return replace(refused, weeks_needed=_after(int((starts - r.shape[1]).min()), tried))
+    return _judged(groups, left_out, level, looked_for, factorized(clusters or {}, len(r)))
+
+
+def _after(wait: int, tried: Effect) -> int | None:
+    """Give the weeks to wait for an action not yet seen, by what a rehearsal of it needs."""
+    return None if tried.weeks_needed is None else wait + tried.weeks + tried.weeks_needed
 
 
 def _followed(rows: Index, ends: Index, starts: Index, actions: Index, n: Array) -> tuple[Index, NDArray[np.str_]]:
@@ -302,12 +317,18 @@ def _start(
     before, after = slice(end - BEFORE, end), slice(start, stop)
     early, late = slice(end - BEFORE, end - LATE), slice(end - LATE, end)
     r0, n0, r1, n1 = r[:, before].sum(1), n[:, before].sum(1), r[:, after].sum(1), n[:, after].sum(1)
-    has_rate = np.isin(which, which[rows]) & (n0 >= LEAST_UNITS)
-    pool = has_rate & (n1 > 0) & (actions[:, end - BEFORE : stop].sum(1) == 0)
-    rate = np.full(len(r), np.nan)
+    sells = n0 >= LEAST_UNITS
+    alone = sells & (n1 > 0) & (actions[:, end - BEFORE : stop].sum(1) == 0)
+    rate, base, left, taken = (np.full(len(r), np.nan) for _ in range(4))
+    if alone.any():  # how long the past lasts is learned from all categories
+        known_from = _last_action(actions[sells, : end - BEFORE])
+        told = predicted(r[sells], n[sells], which[sells], alone[sells], known_from, end, after)
+        base[sells], left[sells], taken[sells] = told
+    has_rate = sells & np.isin(which, which[rows])
+    pool = has_rate & alone
     rate[has_rate] = shrunk_rates(r0[has_rate], n0[has_rate], which[has_rate])
     called = trigger(r[:, before], n[:, before], rate)
-    features = np.column_stack([np.log(rate), np.log(np.maximum(n0, 1.0)), called])
+    features = np.column_stack([np.log(base), np.log(np.maximum(n0, 1.0)), called])
     sd = features[pool].std(0) if pool.any() else np.ones(3)
     features = features / np.where(sd > 0, sd, 1.0) * np.array([1.0, 1.0, TRIGGER_WEIGHT])
     others = np.flatnonzero(pool)
@@ -317,11 +338,10 @@ def _start(
     rows, controls, others, of_others = rows[has_equals], controls[has_equals], others[usable], of_others[usable]
     if not rows.size or not others.size:
         return None, has_equals & bool(others.size)
-    counts = Counts(r0, n0, r1, n1, rate)
-    apart = Counts(r[:, early].sum(1), n[:, early].sum(1), r[:, late].sum(1), n[:, late].sum(1), rate)
+    counts = Counts(r1, n1, base, left, rate)
+    apart = _apart(r[:, early].sum(1), n[:, early].sum(1), r[:, late].sum(1), n[:, late].sum(1), rate)
     number = np.full(len(r) + 1, -1, dtype=np.int64)  # the last entry is that of "none"
     number[others] = np.arange(others.size)
-    returning = np.log(rate) - np.log(np.maximum(r0, 0.5) / np.maximum(n0, 1.0))
 
     def gap(values: Array) -> Array:
         has = controls >= 0
@@ -336,13 +356,28 @@ def _start(
         number[controls],
         controls,
         gap(called),
-        gap(returning),
+        gap(-taken),
         r0[rows],
         n0[rows],
         n1[rows],
         stop - start,
+        rows,
+        others,
     )
     return found, has_equals
+
+
+def _last_action(actions: Index) -> Index:
+    """Give the first column after each product's last action; 0 where there was none."""
+    after = np.arange(1, actions.shape[1] + 1)
+    return np.asarray(np.where(actions > 0, after, 0).max(1, initial=0), dtype=np.int64)
+
+
+def _apart(r0: Array, n0: Array, r1: Array, n1: Array, rate: Array) -> Counts:
+    """Give counts whose base is what was seen before, as it was: parallel ways are looked at without a model."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        base = np.where(n0 > 0, r0 / n0, np.nan)
+        return Counts(r1, n1, base, (1 - rate) / rate / np.where(n0 > 0, n0, np.nan), rate)
 
 
 def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
@@ -354,7 +389,13 @@ def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
     return Effect(verdict, reason, left_out=left_out)
 
 
-def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: float, looked_for: float) -> Effect:
+def _judged(
+    groups: list[_Start],
+    left_out: tuple[tuple[str, int], ...],
+    level: float,
+    looked_for: float,
+    clusters: Mapping[str, Index],
+) -> Effect:
     """Put the groups together: the change with its error, what it rests on, and the verdict."""
     rng = np.random.default_rng(0)  # the same data, the same answer
     whole, placebos = Compared.joined([g.treated for g in groups]), Compared.joined([g.placebos for g in groups])
@@ -363,10 +404,13 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     expected = float(whole.expected.sum())
     whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
     away = float(log_ratio(whole.came, whole.expected))
-    errors = _errors(whole, placebos, factor, drift, rng)
+    share = whole.expected / max(float(whole.expected.sum()), 1e-9)
+    return_gap = float(share @ np.concatenate([g.return_gap for g in groups]))
+    rests_on, common = _together(groups, placebos, share, factor, drift, clusters)
+    common += (DOUBT_OF_RETURN * return_gap) ** 2
+    errors = _errors(whole, placebos, factor, drift, common, rng)
     half, (se, df) = max((float(student.ppf(0.5 + level / 2, d)) * s, (s, d)) for s, d in errors)
     before, before_p = _change_before(groups)
-    share = whole.expected / max(float(whole.expected.sum()), 1e-9)
     units, weeks = float(n1.sum()), max(g.weeks for g in groups)
     seen = float(student.ppf(1 - SIGNIFICANT / 2, df) + student.ppf(ENOUGH_POWER, df))
     expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
@@ -397,7 +441,8 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
         before_change=float(np.expm1(before)),
         before_p=before_p,
         trigger_gap=float(share @ np.concatenate([g.trigger_gap for g in groups])),
-        return_gap=float(share @ np.concatenate([g.return_gap for g in groups])),
+        return_gap=return_gap,
+        rests_on=rests_on,
         placebo=_placebo(groups, whole, placebos, factor, drift, away, rng),
         left_out=left_out,
     )
@@ -405,14 +450,43 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     return replace(effect, verdict=verdict, reason=reason)
 
 
+def _together(
+    groups: list[_Start], placebos: Compared, share: Array, factor: float, drift: float, clusters: Mapping[str, Index]
+) -> tuple[str, float]:
+    """Say which kind of cluster the answer rests on one of ("" for none), and the variance that clusters add to it.
+
+    A single product is its own cluster, whose drift the scatter of products left alone holds already.
+    """
+    if not clusters or share.size < 2:
+        return "", 0.0
+    relative = placebos.variance / np.maximum(placebos.expected, 1e-9) ** 2
+    residual = placebos.came / np.maximum(placebos.expected, 1e-9) - 1
+    weight = np.where(placebos.expected > 0, 1 / (factor * relative + drift + 1e-6), 0.0)
+    found, at = [], 0
+    for g in groups:
+        mine = slice(at, at + g.others.size)
+        found.append(moments(residual[mine], weight[mine], [c[g.others] for c in clusters.values()]))
+        at += g.others.size
+    rests_on, common = "", 0.0
+    for (name, code), variance in zip(clusters.items(), shared_variances(found), strict=True):
+        net = net_weights(code, [g.rows for g in groups], [g.controls for g in groups], share)
+        rests_on = rests_on or (name if net.max(initial=0.0) > MOST_OF_ONE else "")
+        common += float(variance) * max(float(net @ net) - float(share @ share), 0.0)
+    return rests_on, common
+
+
 def _errors(
-    whole: Compared, placebos: Compared, factor: float, drift: float, rng: np.random.Generator
+    whole: Compared, placebos: Compared, factor: float, drift: float, common: float, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Give the standard errors of the log ratio with their degrees of freedom: of placebos, of a bootstrap if any."""
-    errors = [(placebo_se(whole, factor, drift), float(placebos.came.size - 1))]
+    """Give the standard errors of the log ratio with their degrees of freedom: of placebos, of a bootstrap if any.
+
+    `common` is the variance that is not made smaller by more products: what clusters share, and the doubt about the
+    return to the mean.
+    """
+    errors = [(float(np.hypot(placebo_se(whole, factor, drift), np.sqrt(common))), float(placebos.came.size - 1))]
     clusters = whole.came.size
     if clusters >= LEAST_CLUSTERS:
-        errors.append((bootstrap_se(whole, rng), float(clusters - 1)))
+        errors.append((float(np.hypot(bootstrap_se(whole, rng), np.sqrt(common))), float(clusters - 1)))
     return errors
 
 
@@ -452,6 +526,8 @@ def _verdict(effect: Effect) -> tuple[str, str]:
         return "too_early" if will_do else "cannot_know", "too_few_units"
     if abs(effect.trigger_gap) > WIDEST_TRIGGER or abs(effect.return_gap) > WIDEST_RETURN_TO_MEAN:
         return "no_overlap", "no_equals"
+    if effect.rests_on:
+        return "cannot_know", "one_cluster"
     if effect.before_p < NOT_PARALLEL:
         return "cannot_know", "not_parallel"
     if effect.p_value < SIGNIFICANT:

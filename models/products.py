@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 FEWEST_UNITS = 20  # of a product whose weeks tell how much a rate moves
+BORROWED = 50.0  # units that a market's other categories are worth for a category's rate there
 WELL_ABOVE = 1.25  # a product stands out when its rate is above so many times its category's
 GRID = np.linspace(-2.5, 2.5, 101)  # log odds ratio of a product to its category
 _SMOOTH = 0.12  # standard deviation of the kernel that keeps the fitted distribution from collapsing onto points
@@ -233,6 +234,70 @@ def flagged(probability: ArrayLike, false_share: float = 0.1) -> NDArray[np.bool
     mask = np.zeros(doubt.size, dtype=np.bool_)
     mask[order[:count]] = True
     return mask
+
+
+# -- who bought --------------------------------------------------------------------------------------------------------
+
+
+def mix_ratio(
+    product: ArrayLike,
+    family: ArrayLike,
+    cell: ArrayLike,
+    returned: ArrayLike,
+    exposure: ArrayLike,
+    others: tuple[Array, Array],
+) -> Array:
+    """Give how much more its category returns where a product was sold than everywhere, one entry a product.
+
+    One row a product and cell (a market and channel): the product's, its category's and the cell's number from 0, and
+    its sums there. `others`: returned and exposure of all products, [category, cell]. Indirect standardisation (N. E.
+    Breslow and N. E. Day, Statistical Methods in Cancer Research II, 1987, chapter 2) without the product itself, so
+    that it is not compared with what it did; cells of few units borrow from the cell's other categories.
+
+    >>> came, sold = np.array([[40.0, 20.0]]), np.array([[100.0, 100.0]])
+    >>> mix_ratio([0, 1], [0, 0], [0, 1], [0, 0], [1, 1], (came, sold)).round(1).tolist()
+    [1.3, 0.7]
+    """
+    j, f, c = (np.asarray(x, dtype=np.int64) for x in (product, family, cell))
+    r, n = _floats(returned), _floats(exposure)
+    came, sold = others[0], np.maximum(others[1], others[0])
+    rate = (came.sum(1) + 0.5) / (sold.sum(1) + 1.0)
+    of_cell = (came.sum(0) + 0.5) / (sold.T @ rate + 0.5)
+    likely = np.clip(rate[:, None] * of_cell, 1e-6, 1 - 1e-6)
+
+    def borrowed(of_came: Array, of_sold: Array, prior: Array) -> Array:
+        return (np.maximum(of_came, 0.0) + BORROWED * prior) / (np.maximum(of_sold, 0.0) + BORROWED)
+
+    whole = borrowed(came, sold, likely)
+    left = np.maximum(sold[f, c] - n, 0.0)
+    alone = borrowed(came[f, c] - r, left, likely[f, c])
+    size = int(j.max(initial=-1)) + 1
+    units = np.bincount(j, n, size)
+    where_sold = np.bincount(j, n * alone, size) / np.maximum(units, 1e-300)
+    kind = np.zeros(size, dtype=np.int64)
+    kind[j] = f
+    all_units = sold.sum(1)[kind] - np.bincount(j, sold[f, c] - left, size)
+    all_came = (sold * whole).sum(1)[kind] - np.bincount(j, sold[f, c] * whole[f, c] - left * alone, size)
+    has = (units > 0) & (all_units > 1e-9) & (all_came > 1e-9)
+    return np.where(has, where_sold / np.where(has, all_came / np.maximum(all_units, 1e-300), 1.0), 1.0)
+
+
+def fit_kappa(returned: ArrayLike, exposure: ArrayLike, usual: ArrayLike) -> float:
+    """Fit how closely products lie around what is usual of each: a + b of their beta priors, by marginal likelihood.
+
+    >>> fit_kappa([30, 45, 15] * 30, [100] * 90, [0.3] * 90) < fit_kappa([30] * 90, [100] * 90, [0.3] * 90)
+    True
+    """
+    r, m = _floats(returned), np.clip(_floats(usual), 1e-6, 1 - 1e-6)
+    n = np.maximum(_floats(exposure), r)
+    used = _some((n > 0) & np.isfinite(m))
+    r, n, m = r[used], n[used], m[used]
+
+    def loss(log_kappa: float) -> float:
+        a, b = m * np.exp(log_kappa), (1 - m) * np.exp(log_kappa)
+        return float(-np.sum(betaln(r + a, n - r + b) - betaln(a, b)))
+
+    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=(0.0, 9.0), method="bounded").x))
 
 
 # -- levels that products share ----------------------------------------------------------------------------------------

@@ -111,6 +111,24 @@ def design_effect(residual: ArrayLike, variance: ArrayLike) -> float:
     return max(1.0, float(np.sum(floats(residual) ** 2)) / expected) if expected > 0 else 1.0
 
 
+def effect_of_sums(
+    hits: ArrayLike, trials: ArrayLike, hits_squared: ArrayLike, hits_trials: ArrayLike, trials_squared: ArrayLike
+) -> float:
+    """Measure how much more clusters vary than independent trials would, all groups together: at least 1.
+
+    One entry a group: sums over its clusters (the promises of one return, say) of hits, trials, hits^2, hits x trials
+    and trials^2. A cluster of eight that are always hit or missed together counts once.
+
+    >>> effect_of_sums([8.0], [16.0], [64.0], [64.0], [128.0]), effect_of_sums([1.0], [2.0], [1.0], [1.0], [2.0])
+    (8.0, 1.0)
+    """
+    k, m, kk, km, mm = (floats(x) for x in (hits, trials, hits_squared, hits_trials, trials_squared))
+    share = np.divide(k, m, out=np.zeros_like(m), where=m > 0)
+    apart = float(np.sum(share * (1 - share) * m))
+    together = float(np.sum(kk - 2 * share * km + share**2 * mm))
+    return max(1.0, together / apart) if apart > 0 else 1.0
+
+
 def ratio_of_counts(
     came: ArrayLike, sold: ArrayLike, level: float = 0.9, deff: ArrayLike = 1.0
 ) -> tuple[Array, Array, Array]:

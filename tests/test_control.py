@@ -62,3 +62,36 @@ def test_weeks_without_anything_and_too_short_a_baseline_say_nothing() -> None:
     short = control.individuals([1.0, 2.0, 50.0], [True, False, False])
     assert np.isnan(short.centre).all()
     assert short.signal.tolist() == ["", "", ""]
+
+
+def queue(rng: np.random.Generator, weeks: int = 52) -> np.ndarray:
+    """How much waits at a site that works off what comes: one week is like the next, and no autoregression."""
+    waiting, found = 0.0, np.empty(weeks)
+    for week in range(-30, weeks):
+        waiting = max(waiting + rng.gamma(40, 1 / 40) - 1.05, 0.0)
+        if week >= 0:
+            found[week] = waiting
+    return found
+
+
+def test_weeks_that_are_alike_do_not_signal_by_themselves() -> None:
+    rng = np.random.default_rng(11)
+    is_base = np.arange(52) < 40
+    charts = [queue(rng) for _ in range(150)]
+    alike = np.mean([(control.individuals(x, is_base).signal[40:] != "").any() for x in charts])
+    shuffled = np.mean([(control.individuals(rng.permutation(x), is_base).signal[40:] != "").any() for x in charts])
+    assert np.mean([control.autocorrelation(x) for x in charts]) > 0.4
+    assert alike < shuffled + 0.15
+    risen = [np.where(np.arange(52) < 48, x, x + 8 * x.std()) for x in charts]
+    assert np.mean([(control.individuals(x, is_base).signal[48:] != "").any() for x in risen]) > 0.85
+
+
+def test_independent_weeks_need_eight_in_a_row() -> None:
+    assert [control.in_a_row(r) for r in (0.0, 0.3, 0.6, 0.9)] == [8, 11, 15, 33]
+    # The chance of so long a run, by counting: as rare as eight independent weeks.
+    rng = np.random.default_rng(12)
+    x = np.zeros((4000, 40))
+    for week in range(1, 40):
+        x[:, week] = 0.6 * x[:, week - 1] + 0.8 * rng.normal(size=4000)
+    last = np.sign(x[:, -control.in_a_row(0.6) :])
+    assert np.mean(np.abs(last.sum(1)) == last.shape[1]) < 2 * 0.5 ** (control.IN_A_ROW - 1)

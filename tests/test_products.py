@@ -390,6 +390,24 @@ def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict
         ] == pytest.approx(0.4)
 
 
+def test_products_rank_by_their_own_effect_given_where_they_were_sold(tmp_path: Path) -> None:
+    # In DE 60% come back, in FR 30%. Fifteen dresses are sold in DE, fifteen in FR; the last in FR is worse than usual
+    # there, and better than any sold in DE.
+    returned = [600] * 15 + [300] * 14 + [450]
+    shop = small_shop(*[(f"s{i:02}", 1000, came, 50) for i, came in enumerate(returned)])
+    for rows in (shop["fact_order_line"], shop["fact_return_line"]):
+        for i, row in enumerate(rows):
+            row.update(country="DE" if i < 15 else "FR")
+    with rebuilt(tmp_path, **shop) as build:
+        ranked = analyses.product_ranking(build).set_index("style_id")
+    assert ranked.index[0] == "shop:s29"
+    assert ranked.index[ranked["is_flagged"]].tolist() == ["shop:s29"]
+    in_de = ranked.loc[[f"shop:s{i:02}" for i in range(15)]]
+    assert in_de["probability_above"].gt(0.99).all()  # of the category, wherever it is sold
+    assert in_de["probability_own"].between(0.1, 0.9).all()
+    assert in_de["market_rate"].to_numpy() == pytest.approx(0.4 * 600 / 455, rel=0.03)
+
+
 def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
         scope = metrics.Scope({"brand": ["B"]})

@@ -19,6 +19,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from dashboard.i18n import Words
+from models import marks
 from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
 from pipelines.metrics import Metric, Question
@@ -140,7 +141,8 @@ class Number:
 class Change:
     """A value against an earlier one.
 
-    `is_within_noise` is None where the number has no interval, `caution` says what weakens either.
+    `is_within_noise` is None where the number has no interval, `caution` says what weakens either. A page compares up
+    to marks.ON_A_PAGE single numbers: what may be false of their marks is shared among them.
     """
 
     value: float
@@ -353,10 +355,11 @@ def answers(asked: PageQuestion, *keys: str) -> dict[str, tuple[Number, Change |
 
 
 def as_change(row: Any) -> Change | None:
-    """Read one row of a comparison; None where one of the two is not known."""
+    """Read one row of a comparison as a single number of a page; None where one of the two is not known."""
     if row["status"] != "ok":
         return None
-    noise = None if pd.isna(row["is_within_noise"]) else bool(row["is_within_noise"])
+    bounds = (row["difference"], row["low"], row["high"])
+    noise = None if pd.isna(row["is_within_noise"]) else not marks.beyond_noise(*bounds, among=marks.ON_A_PAGE)
     value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
     caution = str(row["reason"]) if row["caution"] else ""
     return Change(value, previous, difference, low, high, noise, str(row["unit"]), caution)

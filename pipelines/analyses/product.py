@@ -13,6 +13,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from models import rates as rate_models
+from models.marks import beyond_noise
 from models.notes import note_themes
 from pipelines.analyses.ranking import product_changes, product_names
 from pipelines.metrics.bind import bind, is_known, unit
@@ -28,6 +29,7 @@ from pipelines.warehouse.vocabulary import COST_COMPONENTS
 SIZES = ("XXXS", "XXS", "XS", "S", "M", "L", "XL", "XXL", "2XL", "XXXL", "3XL", "4XL", "5XL")
 NOT_KNOWN = ("unknown", "other")
 FEWEST_TOGETHER = 3
+MARKED_LISTS = 3  # of a product's page: sizes, reasons, notes; what may be false is shared among them
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def size_curve(
     others = others.reindex(own.index).fillna(0.0)
     effect = shares.design_effect(build)
     n, m = own.sum(axis=1).to_numpy(float), others.sum(axis=1).to_numpy(float)
-    gap, low, high, noise = rate_models.rate_difference(own["small"], n, others["small"], m, question.level, effect)
+    gap, low, high, _ = rate_models.rate_difference(own["small"], n, others["small"], m, question.level, effect)
     bounds = rate_models.wilson(own["small"], n, question.level, effect)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = own.assign(
@@ -218,7 +220,7 @@ def size_curve(
             difference=2 * gap,
             difference_low=2 * low,
             difference_high=2 * high,
-            is_within_noise=noise,
+            is_within_noise=~beyond_noise(gap, low, high, question.level, MARKED_LISTS),
         )
     found = found[n > 0].rename_axis("size").reset_index()
     whole = found[found["size"] == "all"]
@@ -277,7 +279,7 @@ def _compared(own: "pd.Series[float]", others: "pd.Series[float]", level: float,
     """Give own counts, share, category_share, difference with low and high, is_within_noise."""
     own, others = own.fillna(0.0).astype(float), others.fillna(0.0).astype(float)
     n, m = float(own.sum()), float(others.sum())
-    gap, low, high, noise = rate_models.rate_difference(
+    gap, low, high, _ = rate_models.rate_difference(
         own, np.full(len(own), n), others, np.full(len(own), m), level, effect
     )
     share, of_category = (own / n if n else own * np.nan), (others / m if m else others * np.nan)
@@ -289,7 +291,7 @@ def _compared(own: "pd.Series[float]", others: "pd.Series[float]", level: float,
             "difference": gap,
             "low": low,
             "high": high,
-            "is_within_noise": noise,
+            "is_within_noise": ~beyond_noise(gap, low, high, level, MARKED_LISTS),
         },
         index=own.index,
     )

@@ -5,6 +5,7 @@ number is defined here that a metric defines.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,9 +57,11 @@ _RANKED = (
     "high",
     "category_rate",
     "relative",
+    "market_rate",
     "buyers_rate",
     "own_part",
     "probability_above",
+    "probability_own",
     "probability_well_above",
     "is_flagged",
     "at_stake",
@@ -79,20 +82,22 @@ def product_ranking(
     by: str = "style_id",
     limit: int | None = 100,
 ) -> pd.DataFrame:
-    """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
+    """Rank products by the money their own excess of returns puts at stake, weighed by how sure the excess is.
 
     One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be
     back), is_new (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric
     product_return_rate) with low and high, category_rate (what is usual for its category in this selection:
-    finish.usual_rates), relative (rate over category_rate), buyers_rate (what usual products would see from the same
+    finish.usual_rates), relative (rate over category_rate), market_rate (what is usual for its category in the markets
+    and channels where it was sold: of two equal products the one sold where more comes back has no excess), buyers_rate
+    (what usual products would see from the same
     buyers; NaN without a model), own_part (the metric: rate - buyers_rate, so that rate = category_rate + (buyers_rate
-    - category_rate) + own_part), probability_above (its category), probability_well_above (1.25 x its category, the
-    more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the
-    selection), at_stake (expected excess units x what one return of it loses; its net value where costs are unknown),
-    kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold
-    most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. `caution` and
-    `reason` say what the returned units of all of them do not rest on. At most `limit` rows (None: all). Empty where
-    too many returns name no order.
+    - category_rate) + own_part), probability_above (its category), probability_own (its market_rate),
+    probability_well_above (1.25 x its market_rate, the more doubtful of two opinions), is_flagged (by the latter, false
+    discovery rate held at 10% over all products of the selection), at_stake (expected excess units over market_rate x
+    what one return of it loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known one).
+    A style that changed its category stands under the one that sold most. By score = probability_own x at_stake, small
+    ones last: 2 returned of 3 sold never leads. `caution` and `reason` say what the returned units of all of them do
+    not rest on. At most `limit` rows (None: all). Empty where too many returns name no order.
     """
     bound = bind(build, "own_part", question, by=(by,))  # its sums are those of product_return_rate and the buyers'
     if lacking(build, bound.metric.needs) and all(lacking(build, bound.metric.needs).values()):
@@ -113,7 +118,7 @@ def product_ranking(
         found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
     found["return_reason"] = looked_up(found[by], _leading_reason(build, by, question))
     found["name"] = product_names(build, by, found[by])
-    found["score"] = found["probability_above"] * found["at_stake"]
+    found["score"] = found["probability_own"] * found["at_stake"]
     found = doubted(found, doubt_of(back))
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
     return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
@@ -127,8 +132,11 @@ def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, boun
     effect = pooled.week_effect(build, kind)
     r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
     rate, low, high = pooled.rates(build, found, (by,), question.level, usual)
-    well_above = np.nan_to_num(product_models.probability_well_above(r, n, a, b, pooled.spread(build, kind)))
-    excess = np.nan_to_num(product_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
+    market = np.clip(usual * _mix_ratios(build, found, by, question), 1e-4, 1 - 1e-4)
+    closer = product_models.fit_kappa(r, n, market) / product_models.fit_kappa(r, n, usual)
+    own_a, own_b = (x * max(closer, 1.0) for x in pooled.category_prior(build, found["family"], kind, market))
+    well_above = np.nan_to_num(product_models.probability_well_above(r, n, own_a, own_b, pooled.spread(build, kind)))
+    excess = np.nan_to_num(product_models.expected_excess(r, n, own_a, own_b, market)) * found["exposure"].to_numpy()
     each = _loss_per_return(build, by, question).reindex(found[by]).to_numpy(float)
     each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
     is_small = found["exposure"].to_numpy() < FEW_UNITS
@@ -143,10 +151,46 @@ def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, boun
         category_rate=usual,
         relative=rate / usual,
         probability_above=np.nan_to_num(product_models.probability_above(r, n, a, b, usual)),
+        market_rate=market,
+        probability_own=np.nan_to_num(product_models.probability_above(r, n, own_a, own_b, market)),
         probability_well_above=well_above,
         is_flagged=is_flagged,
         at_stake=excess * each,
     )
+
+
+_MIX = ("country", "channel")  # where a product was sold: what its category does there is no part of it
+
+
+def _mix_ratios(build: Build, found: pd.DataFrame, by: str, question: Question) -> np.ndarray[Any, Any]:
+    """Give how much more its category returns where each product was sold than in the whole selection."""
+    own = _cells(build, question, by)
+    where = {k: v for k, v in question.where.items() if k == "category" or not product.is_of_products(k)}
+    every = _cells(build, replace(question, where=where), "category").rename(columns={"category": "family"})
+    place = found.reset_index().set_index(by)
+    own = own[own[by].isin(place.index)]
+    family = looked_up(own[by], place["family"])
+    cells = pd.concat([own[list(_MIX)], every[list(_MIX)]]).groupby(list(_MIX), dropna=False, sort=True).ngroup()
+    families = pd.factorize(pd.concat([family, every["family"]]), use_na_sentinel=False)[0]
+    shape = (int(families.max(initial=-1)) + 1, int(cells.max()) + 1 if len(cells) else 0)
+    at = families[len(own) :] * max(shape[1], 1) + cells.to_numpy()[len(own) :]
+    others = [
+        np.bincount(at, every[c].to_numpy(float), shape[0] * shape[1]).reshape(shape) for c in ("returned", "exposure")
+    ]
+    number = looked_up(own[by], place["index"]).to_numpy(int)
+    came, sold = (own[c].to_numpy(float) for c in ("returned", "exposure"))
+    ratio = np.ones(len(found))
+    at_own = families[: len(own)], cells.to_numpy()[: len(own)]
+    told = product_models.mix_ratio(number, *at_own, came, sold, (others[0], others[1]))
+    ratio[: told.size] = told
+    return ratio
+
+
+def _cells(build: Build, question: Question, by: str) -> pd.DataFrame:
+    """Sum returned and exposure by one dimension, market and channel."""
+    bound = bind(build, "own_part", question, by=(by, *_MIX))
+    rows = product.exposed(build.fetch(statement(bound)), bound)
+    return rows.groupby([by, *_MIX], dropna=False, sort=True, as_index=False)[["returned", "exposure"]].sum()
 
 
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models import rates as rate_models
+from models.marks import beyond_noise
 from pipelines.metrics import beside, losses
 from pipelines.metrics.bind import ask, is_known, of_build, statement_of, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
@@ -175,9 +176,9 @@ def compare(
 ) -> pd.DataFrame:
     """Compare a metric over two periods (first and last day of each) per group.
 
-    Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no
-    interval), n, n_previous, coverage (the lower of both), unit, basis, status, reason and caution (of either). The
-    intervals of both periods make the difference's (MOVER).
+    Gives value, previous, difference, its interval low and high, is_within_noise (all groups held together:
+    models.marks; None where the metric has no interval), n, n_previous, coverage (the lower of both), unit, basis,
+    status, reason and caution (of either). The intervals of both periods make the difference's (MOVER).
     """
     question.takes("A comparison", "as_of")
     both = [_compared(build, key, question.but(since=a, until=b), by) for a, b in (period, against)]
@@ -189,12 +190,13 @@ def compare(
         joined = now.join(before.add_suffix("_previous"))
     if parsed(key)[0].is_systematic:
         joined[["low", "high", "low_previous", "high_previous"]] = np.nan
-    gap, low, high, noise = rate_models.difference(
+    gap, low, high, _ = rate_models.difference(
         *(
             joined[c].to_numpy(float)
             for c in ("value", "low", "high", "value_previous", "low_previous", "high_previous")
         )
     )
+    noise = ~beyond_noise(gap, low, high, question.level)
     has_interval = np.isfinite(low) & np.isfinite(high)
     is_known = joined["status"].eq("ok") & joined["status_previous"].eq("ok")
     own = joined["caution"].fillna("")

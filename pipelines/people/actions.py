@@ -5,6 +5,7 @@ suggests. Not here: writing actions (state), words for a verdict (pages). The on
 scope's style, category, brand, supplier or season; what else its scope says (country, channel, size) narrows the sales
 of treated and controls alike.
 
+Products that share a supplier, a brand or a season may move together (`CLUSTERS`): the measurement knows who does.
 Weeks run from Monday. The week an action came in is left out unless it came on a Monday; weeks count once half their
 returns have come.
 """
@@ -23,6 +24,7 @@ from models import effect
 from pipelines import analyses, metrics
 from pipelines.errors import ActionError
 from pipelines.metrics.bind import observed
+from pipelines.metrics.finish import pooled
 from pipelines.metrics.finish.final import MATURE, has_curves
 from pipelines.metrics.finish.shares import summed
 from pipelines.metrics.question import ALIASES, ANYTHING, Question, as_instant
@@ -34,6 +36,7 @@ from pipelines.warehouse.state import State, now
 from pipelines.warehouse.state_tables import action
 
 CHOOSING = ("style_id", "product_id", "category", "brand", "supplier", "season")
+CLUSTERS = ("supplier", "brand", "season")  # what products share that may move their rates together
 TOLD_BY_CATALOGUE = ("size_note", "supplier")  # kinds of action that `product_changes` shows
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 KEPT_PANELS = 8
@@ -169,7 +172,8 @@ def _measured(
     if not treated:
         return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", "no_sales_before"))
     rows, until, since = (np.array(x, dtype=np.int64) for x in zip(*treated, strict=True))
-    found = effect.measure(whole.returned, whole.exposure, whole.category, rows, until, since, touched)
+    together = _clusters(build, filled, offset, len(whole.returned))
+    found = effect.measure(whole.returned, whole.exposure, whole.category, rows, until, since, touched, together)
     products = tuple(dict.fromkeys(treated.values()))
     if not found.weeks:
         return Measured(kind, ids, products, None, None, None, found)
@@ -272,6 +276,21 @@ def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFram
         for style, kind, on in zip(found["style_id"], found["kind"], found["effective_on"], strict=True)
     ]
     return found.loc[~np.array(is_logged, dtype=bool), columns].reset_index(drop=True)
+
+
+def _clusters(
+    build: Build, panels: Mapping[Key, _Panel], offset: Mapping[Key, int], products: int
+) -> dict[str, "np.ndarray[Any, np.dtype[np.int64]]"]:
+    """Give the supplier, brand and season of each row as whole numbers; -1 where the catalogue names no single one."""
+    known = pooled.attributes(build)
+    named = {name: np.full(products, None, dtype=object) for name in CLUSTERS}
+    for key, panel in panels.items():
+        rows = offset[key] + np.array(list(panel.ids.values()), dtype=np.int64)
+        by_unit = known.groupby(key[0])
+        for name in CLUSTERS:
+            only = by_unit[name].first().where(by_unit[name].nunique().eq(1))
+            named[name][rows] = only.reindex(list(panel.ids)).to_numpy(object)
+    return {name: pd.factorize(values, sort=False)[0].astype(np.int64) for name, values in named.items()}
 
 
 def _monday(day: date) -> date:

@@ -1,5 +1,8 @@
 """What the page overview asks; nothing is drawn here."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
 from dashboard.shared.queries import (
@@ -13,6 +16,7 @@ from dashboard.shared.queries import (
     question_of,
     remembered,
 )
+from models.marks import beyond_noise
 from pipelines import alerts, analyses
 from pipelines.settings import Settings
 
@@ -24,6 +28,7 @@ def flow(asked: PageQuestion) -> pd.DataFrame:
     return found.rename(columns={"start": "source", "end": "target"})
 
 
+FEWEST = 30  # units of a group whose change is named
 MOVEMENTS = (
     ("ultimate_return_rate", "category", "returns"),
     ("ultimate_return_rate", "country", "returns"),
@@ -37,16 +42,21 @@ MOVEMENTS = (
 
 @remembered()
 def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
-    """List the changes beyond noise, most certain first: metric, dimension, group, page, change."""
+    """List the changes beyond noise, all of them held together: metric, dimension, group, page, change."""
     if not can_compare(asked):
         return ()
-    found = []
+    found: list[tuple[str, str, str, str, Change]] = []
     for key, dimension, page in MOVEMENTS:
         for _, row in changes(asked, key, dimension).iterrows():
             change_of = as_change(row)
-            if change_of is not None and change_of.is_within_noise is False and row["n"] >= 30:
+            if change_of is not None and change_of.is_within_noise is not None and row["n"] >= FEWEST:
                 found.append((key, dimension, str(row[dimension]), page, change_of))
-    return tuple(found)
+    bounds = np.array([(c.difference, c.low, c.high) for *_, c in found]).reshape(-1, 3)
+    return tuple(
+        (key, dimension, group, page, replace(change_of, is_within_noise=False))
+        for (key, dimension, group, page, change_of), is_marked in zip(found, beyond_noise(*bounds.T), strict=True)
+        if is_marked
+    )
 
 
 def lasting_alerts(asked: Source) -> pd.DataFrame:

@@ -185,6 +185,7 @@ def products_columns(words: Words, currency: str) -> Columns:
         category_rate=("category_rate", percent),
     )
     shown |= {
+        "market_rate": percent(words("products.market_rate"), words("products.market_rate_note")),
         "relative": st.column_config.NumberColumn(
             words("products.relative"), format="%.2f", help=words("products.relative_note")
         ),
@@ -262,7 +263,9 @@ def effect(words: Words, found: Any) -> str:
         signed = {n: words.signed(words.percent(getattr(e, n), 0), getattr(e, n)) for n in ("change", "low", "high")}
         sentence = words("effect.no_clear_change", **signed)
     else:
-        sentence = words(f"effect.{e.verdict}", reason=words(f"effect.reason_{e.reason}") if e.reason else "")
+        shared = words.dimension(e.rests_on).lower() if e.rests_on else ""
+        reason = words(f"effect.reason_{e.reason}", shared=shared) if e.reason else ""
+        sentence = words(f"effect.{e.verdict}", reason=reason)
     waits = e.verdict in ("too_early", "no_clear_change") or e.reason == "too_few_units"
     if not waits or e.weeks_needed == 0:
         return sentence

@@ -44,6 +44,11 @@ def has_products(by: tuple[str, ...]) -> bool:
     return any(ALIASES.get(b, b) in ("product_id", "style_id") for b in by)
 
 
+def is_of_products(name: str) -> bool:
+    """Say whether a dimension tells what a product is, so that a selection by it may be the product itself."""
+    return ALIASES.get(name, name) in _OF_PRODUCTS
+
+
 def one_family(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
     """Add up the rows of a group that changed its category, under the category that sold most."""
     best = rows.sort_values(["sold", "family"], ascending=[False, True]).reset_index(drop=True)

@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import case, func, literal_column, select
 
 from models import promises as promise_models
 from models import rates as rate_models
+from pipelines.metrics.compiler import chosen_sums, dimension, filters
 from pipelines.metrics.declare import BoundQuestion, Finish
+from pipelines.metrics.facts import promises
+from pipelines.metrics.facts.of_promises import PROMISES
 from pipelines.metrics.finish.shares import answer_frame, groups_of, summed
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, double
 from pipelines.why import together, why
 
 STATES = ("kept", "broken", "undetermined", "expired")
@@ -23,14 +27,41 @@ def by_state(frame: pd.DataFrame, ask: BoundQuestion) -> tuple[pd.DataFrame, pd.
 
 
 def kept(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
-    """Give kept / (kept + broken), with Wilson's interval."""
+    """Give kept / (kept + broken), with Wilson's interval on as many returns as the promises are worth."""
     keys, sums = by_state(frame, ask)
     n = (sums["kept"] + sums["broken"]).to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(n > 0, sums["kept"] / n, np.nan)
-    low, high = rate_models.wilson(sums["kept"], n, ask.level)
+    low, high = rate_models.wilson(sums["kept"], n, ask.level, _return_effect(build, ask))
     found = answer_frame(keys, value, low, high, n, np.where(n > 0, "", why("no_promise")))
     return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
+
+
+def _return_effect(build: Build, ask: BoundQuestion) -> float:
+    """Measure how much more returns vary than their promises would apart: a late parcel breaks several at once.
+
+    The design effect of returns within the question's groups; 1 where each return has one promise there.
+    """
+    if "promise_id" in ask.by or "return_id" in ask.by:
+        return 1.0
+    now = PROMISES.time(ask)
+    state = PROMISES.details["state"](now)
+    keys = [dimension(PROMISES, name, ask.on, now).label(f"by_{place}") for place, name in enumerate(ask.by)]
+    kept_, due = (
+        func.sum(case((state.in_([literal_column(f"'{s}'") for s in states]), double(1)), else_=double(0)))
+        for states in (("kept",), ("kept", "broken"))
+    )
+    counted = [s.condition(now) for s in chosen_sums(ask, "returns")]
+    conditions = [*filters(PROMISES, ask, now), *(c for c in counted if c is not None)]
+    of = promises.c.return_key
+    a_return = select(*keys, kept_.label("k"), due.label("m")).select_from(PROMISES.table).where(*conditions)
+    each = a_return.group_by(of, *keys).subquery("a_return")
+    k, m = each.c.k, each.c.m
+    sums = [func.sum(x).label(n) for n, x in (("k", k), ("m", m), ("kk", k * k), ("km", k * m), ("mm", m * m))]
+    groups = [each.c[key.name] for key in keys]
+    query = select(*sums).where(m > double(0))
+    found = build.fetch(query.group_by(*groups) if groups else query).fillna(0.0).astype(float)
+    return rate_models.effect_of_sums(*(found[n] for n in ("k", "m", "kk", "km", "mm")))
 
 
 def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: BoundQuestion, name: str) -> list[str]:
