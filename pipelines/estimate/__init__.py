@@ -17,6 +17,7 @@ from pipelines.estimate import (
     probability,
     promises,
     return_cost,
+    stage_pace,
 )
 from pipelines.settings import Settings
 from pipelines.warehouse.touched import ESTIMATED, SHAPED_LEG, TOUCHED
@@ -36,6 +37,7 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     calendar.calendar(connection, settings)
     promises.promises(connection, settings, returned)
     breach.breach_risk(connection, settings)
+    stage_pace.stage_pace(connection, settings)
     lanes.lanes(connection, settings, leg)
     leg_cost.legs(connection, settings, leg)
     return_cost.returns(connection, settings, lot)
