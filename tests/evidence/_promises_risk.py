@@ -57,14 +57,14 @@ def _recorded_on(line: str) -> str:
         return ""
 
 
-def said_and_came(seed: int, orders: int = ORDERS) -> tuple[pd.DataFrame, pd.DataFrame]:
+def said_and_came(seed: int, orders: int = ORDERS, *, is_moving: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give each open promise's probability, its lane's past share and whether it broke.
 
-    And each open refund's interval and day.
+    And each open refund's interval and day. `is_moving` plants the stories, a peak two days before among them, and dirt.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_sample(folder / "whole", orders, seed, until=UNTIL, stories=False, dirt=False)
+        write_sample(folder / "whole", orders, seed, until=UNTIL, stories=is_moving, dirt=is_moving)
         cut(folder / "whole", folder / "early", UNTIL - timedelta(days=DAYS))
         files = []
         for name in ("whole", "early"):
