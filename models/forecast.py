@@ -29,13 +29,13 @@ MEMORIES = ((30.0, 8.0), (6.0, 3.0))  # half-lives (weeks) of curve and rate: th
 GROWTH_WEEKS = 10  # compared with the same weeks a year ago
 TREND_WEEKS, SMOOTH_LEVEL, SMOOTH_TREND, DAMPING = 16, 0.3, 0.1, 0.9  # of the damped trend
 NEAR = 4  # weeks whose forecasts are weighed apart from later ones
-JUDGED_WEEKS, ERROR_HALF_LIFE, SPREAD_HALF_LIFE = 108, 10.0, 13.0  # past origins, and how long they count
+JUDGED_WEEKS, ERROR_HALF_LIFE, SPREAD_HALF_LIFE = 108, 10.0, 26.0  # past origins, and how long they count
 SEASON_WEIGHT, SEASON_REACH = 0.5, 2  # of the same weeks of past years against the last weeks; weeks either way
 SEASONAL_PRIOR = 0.5  # weight of each forecast from last year's returns before any error is known
 BIAS = 0.25  # part of the usual miss of late that is taken off
 FEW_WEIGHT, FEW_SD = 8.0, 0.3  # with fewer origins than that the miss is taken to be so large (log)
 CHECKED = (4, 8, 12)  # weeks ago of the forecasts that the last weeks are held against
-MOVED, LEFT, MOST_WIDENED = 1.64, 2.5, 1.35  # usual misses: from where the interval widens, and where it was left
+MOVED, LEFT, MOST_WIDENED = 1.64, 2.5, 1.25  # usual misses: from where the interval widens, and where it was left
 PATHS = 600
 LEAST_WEEKS = 26  # of history, below which nothing is said
 _LEAST_UNITS = 0.5
@@ -158,8 +158,9 @@ class Past:
         level, trend = float(x[:4].mean()), 0.0
         for value in x[4:]:
             expected = level + DAMPING * trend
-            level, trend = expected + SMOOTH_LEVEL * (value - expected), DAMPING * trend + SMOOTH_TREND * (
-                value - expected
+            level, trend = (
+                expected + SMOOTH_LEVEL * (value - expected),
+                DAMPING * trend + SMOOTH_TREND * (value - expected),
             )
         grown = level + np.cumsum(DAMPING ** np.arange(1, horizon + 1)) * trend
         grown = grown + (logs[a_year_ago : a_year_ago + horizon] if is_yearly else 0.0)
@@ -171,9 +172,7 @@ class Past:
         at = origin - YEAR
         if at >= GROWTH_WEEKS:
             rows = (self.came, self.orders)
-            growth = [
-                x[origin - GROWTH_WEEKS : origin].sum() / max(x[at - GROWTH_WEEKS : at].sum(), 1.0) for x in rows
-            ]
+            growth = [x[origin - GROWTH_WEEKS : origin].sum() / max(x[at - GROWTH_WEEKS : at].sum(), 1.0) for x in rows]
             found = np.concatenate([found, np.outer(growth, self.came[at : at + self.horizon])])
         else:
             found = np.concatenate([found, found[:2]])
@@ -201,29 +200,32 @@ class Past:
         prior = np.r_[np.ones(len(each) - 2), SEASONAL_PRIOR, SEASONAL_PRIOR]
         if len(origins) < NEAR:
             return np.asarray(each[:-2].mean(0))
-        ahead = np.arange(self.horizon)
-        week = origins[:, None] + ahead
-        weight = np.where(week < origin, 0.5 ** ((origin - 1 - week) / ERROR_HALF_LIFE), 0.0)
-        same = sum((np.abs(origins - (origin - YEAR * y)) <= SEASON_REACH).astype(float) for y in (1, 2))
+        week = origins[:, None] + np.arange(self.horizon)
+        weight = self._weight(origin, origins, ERROR_HALF_LIFE)
         found = np.zeros(self.horizon)
         squared = np.nan_to_num(np.where((week < origin)[:, None, :], missed[origins], 0.0)) ** 2
         for part in (slice(0, NEAR), slice(NEAR, self.horizon)):
-            late, season = weight[:, part], np.where(week < origin, np.asarray(same)[:, None], 0.0)[:, part]
-            if late.sum() < 1:
-                late = np.where((week < origin)[:, part], 1.0, 0.0)
-            whole = late / max(late.sum(), 1e-9)
-            if season.sum() > 0:
-                whole = whole + SEASON_WEIGHT * season / season.sum()
-            error = (squared[:, :, part] * whole[:, None, :]).sum((0, 2)) / whole.sum() if late.sum() else np.ones(1)
+            whole = weight[:, part] if weight[:, part].sum() >= 1 else np.where((week < origin)[:, part], 1.0, 0.0)
+            error = (squared[:, :, part] * whole[:, None, :]).sum((0, 2)) / max(whole.sum(), 1e-9)
             share = prior / (error + 1e-4) ** 2
             found[part] = share / share.sum() @ each[:, part]
         return found
+
+    def _weight(self, origin: int, origins: NDArray[np.int64], half_life: float) -> Floats:
+        """Weigh the misses of past origins (origins, horizon): late weeks, and the same weeks of past years."""
+        week = origins[:, None] + np.arange(self.horizon)
+        late = np.where(week < origin, 0.5 ** ((origin - 1 - week) / half_life), 0.0)
+        years = [np.abs(origins - (origin - YEAR * y)) <= SEASON_REACH for y in (1, 2)]
+        season = np.where((week < origin) & np.any(years, axis=0)[:, None], 1.0, 0.0)
+        each = season.sum(0)
+        whole = np.where(each > 0, 1 / (1 + SEASON_WEIGHT), 1.0) * late
+        return np.asarray(whole + SEASON_WEIGHT * whole.sum(0) * np.divide(season, each, out=season, where=each > 0))
 
     def _spread(self, origin: int, off: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """Give the usual miss of late, by horizon: its mean and its root mean square, chance at least."""
         origins = np.arange(max(self.first, origin - JUDGED_WEEKS), origin)
         week = origins[:, None] + np.arange(self.horizon)
-        weight = np.where(week < origin, 0.5 ** ((origin - 1 - week) / SPREAD_HALF_LIFE), 0.0)
+        weight = self._weight(origin, origins, SPREAD_HALF_LIFE)
         seen = np.nan_to_num(np.where(week < origin, off[origins], 0.0))
         total = weight.sum(0)
         lacking = np.maximum(FEW_WEIGHT - total, 0.0)

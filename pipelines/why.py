@@ -126,6 +126,8 @@ SENTENCES: Mapping[str, str] = {
     " may not cover",
     "drift_earlier": "returns arrive earlier than the curve says since {day} ({factor:.2f} times the delay): the"
     " interval may not cover",
+    "level_off": "of the orders of {since} to {until} {expected:.1%} were expected back, {observed:.1%} are: the"
+    " interval may not cover",
     "forecast_wide": "the last weeks were {off:.0%} away from what was forecast of them: the interval is widened",
     "forecast_left": "the last weeks were {off:.0%} away from what was forecast of them, beyond its interval: no"
     " forecast",

@@ -4,6 +4,8 @@ Here: the waits of every pair of stages as they stood in each of the last weeks.
 (models/pace.py), and which answers carry the alarm (pipelines/metrics/finish/waits.py).
 """
 
+from typing import Any
+
 import duckdb
 import numpy as np
 
@@ -31,7 +33,8 @@ def _waits() -> str:
     arms = [
         f"""
         SELECT source, '{stage}' AS stage, {start} AS begun_at, {end} AS done_at,
-            coalesce({end}, least(cancelled_at, rejected_at, expired_at, lost_at), {", ".join(_LATER[end])}) AS closed_at
+            coalesce({end}, least(cancelled_at, rejected_at, expired_at, lost_at), {", ".join(_LATER[end])})
+                AS closed_at
         FROM fact_return_line WHERE {start} IS NOT NULL AND date_fault IS NULL
             AND ({end} IS NULL OR {end} >= {start})"""
         for stage, (start, end) in WAITS_BETWEEN.items()
@@ -67,23 +70,21 @@ def stage_pace(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
         SELECT source, stage, week, from_age, to_age, is_done, count(*) AS n FROM aged GROUP BY ALL ORDER BY ALL
     """).fetchnumpy()
     latest = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL})").fetchall())
-    names = np.char.add(np.char.add(counted["source"].astype(str), "\0"), counted["stage"].astype(str))
+    cells = list(zip(counted["source"].tolist(), counted["stage"].tolist(), strict=True))
+    number = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
+    place = np.array([number[cell] for cell in cells])
     rows = []
-    for found in np.unique(names):
-        source, stage = str(found).split("\0")
-        compared = pace.pace(*_tables({n: np.ma.getdata(v)[names == found] for n, v in counted.items()}))
+    for (source, stage), i in number.items():
+        compared = pace.pace(*_tables({n: np.ma.getdata(v)[place == i] for n, v in counted.items()}))
         if compared.expected > 0:
-            until = latest[source]
-            rows.append(
-                (source, stage, compared.weeks, until, compared.factor, compared.z, int(compared.ended))
-                + (compared.expected, compared.is_drifting)
-            )
+            numbers = (compared.factor, compared.z, int(compared.ended), compared.expected, compared.is_drifting)
+            rows.append((source, stage, compared.weeks, latest[source], *numbers))
     if rows:
         marks = ", ".join("?" * len(STAR.tables["estimate_stage_pace"].columns))
         connection.executemany(f"INSERT INTO estimate_stage_pace VALUES ({marks})", rows)
 
 
-def _tables(counted: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tables(counted: dict[str, Any]) -> tuple[pace.Array, pace.Array, pace.Array]:
     """Sum the rows of one stage into waits entered, left and ended: [week, age]."""
     week, n, done = counted["week"].astype(int), counted["n"].astype(float), counted["is_done"].astype(bool)
     tables = []

@@ -125,8 +125,8 @@ def _stages() -> Iterator[Claim]:
         alarmed = np.array([a for _, a in found])
         held = (share >= 0.88) & (share <= 0.92)
         yield Claim(
-            f"p90 of a stage, {'a backlog ' if world is backlog else 'refunds on '}{name} ({WORLDS} worlds): it holds 88"
-            " to 92% of the waits of the next eight weeks, or carries the alarm",
+            f"p90 of a stage, {'a backlog ' if world is backlog else 'refunds on '}{name} ({WORLDS} worlds): it holds"
+            " 88 to 92% of the waits of the next eight weeks, or carries the alarm",
             "in at least 90%",
             f"{np.mean(held | alarmed):.0%}; holds in {held.mean():.0%}, alarm in {alarmed.mean():.0%}; mean share"
             f" {share.mean():.1%}",

@@ -24,7 +24,10 @@ from tests.evidence import Claim
 
 SHOPS, FIRST_SEED, ORDERS, DAYS = 6, 61_000, 120_000, 28
 UNTIL = date(2025, 11, 30)
-_READ = {".csv": "read_csv('{}', all_varchar = true, strict_mode = false, null_padding = true, parallel = false)", ".parquet": "read_parquet('{}')"}
+_READ = {
+    ".csv": "read_csv('{}', all_varchar = true, strict_mode = false, null_padding = true, parallel = false)",
+    ".parquet": "read_parquet('{}')",
+}
 _WRITE = {".csv": "FORMAT csv, HEADER true", ".parquet": "FORMAT parquet"}
 
 
@@ -60,7 +63,8 @@ def _recorded_on(line: str) -> str:
 def said_and_came(seed: int, orders: int = ORDERS, *, is_moving: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give each open promise's probability, its lane's past share and whether it broke.
 
-    And each open refund's interval and day. `is_moving` plants the stories, a peak two days before among them, and dirt.
+    And each open refund's interval and day. `is_moving` plants dirt and the stories, among them a peak that is two days
+    old.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

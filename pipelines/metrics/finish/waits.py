@@ -114,7 +114,6 @@ def _promised(found: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataF
     return paces.marked(found, [paces.said(build, ask, ends=e) for e in ends])
 
 
-
 def promise_that_holds(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the shortest duration kept with a probability, in the promise's own unit; a lost return breaks any."""
     number, keys = groups_of(frame, ask.by)
