@@ -32,7 +32,7 @@ NEAR = 4  # weeks whose forecasts are weighed apart from later ones
 JUDGED_WEEKS, ERROR_HALF_LIFE, SPREAD_HALF_LIFE = 108, 10.0, 26.0  # past origins, and how long they count
 SEASON_WEIGHT, SEASON_REACH = 0.5, 2  # of the same weeks of past years against the last weeks; weeks either way
 SEASONAL_PRIOR = 0.5  # weight of each forecast from last year's returns before any error is known
-BIAS = 0.25  # part of the usual miss of late that is taken off
+BIAS = 0.4  # part of the usual miss of late that is taken off
 FEW_WEIGHT, FEW_SD = 8.0, 0.3  # with fewer origins than that the miss is taken to be so large (log)
 CHECKED = (4, 8, 12)  # weeks ago of the forecasts that the last weeks are held against
 MOVED, LEFT, MOST_WIDENED = 1.64, 2.5, 1.25  # usual misses: from where the interval widens, and where it was left
@@ -221,17 +221,22 @@ class Past:
         whole = np.where(each > 0, 1 / (1 + SEASON_WEIGHT), 1.0) * late
         return np.asarray(whole + SEASON_WEIGHT * whole.sum(0) * np.divide(season, each, out=season, where=each > 0))
 
-    def _spread(self, origin: int, off: Floats, mean: Floats) -> tuple[Floats, Floats]:
-        """Give the usual miss of late, by horizon: its mean and its root mean square, chance at least."""
+    def _spread(self, origin: int, off: Floats, mean: Floats) -> tuple[Floats, Floats, Floats]:
+        """Give the usual miss of late, by horizon: its mean, and what it is below and above (root mean square).
+
+        Half of each side is the miss of both, for a side has few origins; chance at least.
+        """
         origins = np.arange(max(self.first, origin - JUDGED_WEEKS), origin)
-        week = origins[:, None] + np.arange(self.horizon)
         weight = self._weight(origin, origins, SPREAD_HALF_LIFE)
-        seen = np.nan_to_num(np.where(week < origin, off[origins], 0.0))
+        seen = np.nan_to_num(np.where(weight > 0, off[origins], 0.0))
         total = weight.sum(0)
         lacking = np.maximum(FEW_WEIGHT - total, 0.0)
-        square = ((weight * seen**2).sum(0) + lacking * FEW_SD**2) / (total + lacking)
-        smooth = np.convolve(np.pad(square, 1, mode="edge"), np.ones(3) / 3, "valid")
-        return (weight * seen).sum(0) / np.maximum(total, FEW_WEIGHT), np.sqrt(np.maximum(smooth, np.exp(-mean)))
+        sides = []
+        for side in (seen < 0, seen > 0):
+            square = ((weight * seen**2 * (0.5 + side)).sum(0) + lacking * FEW_SD**2) / (total + lacking)
+            smooth = np.convolve(np.pad(square, 1, mode="edge"), np.ones(3) / 3, "valid")
+            sides.append(np.sqrt(np.maximum(smooth, np.exp(-mean))))
+        return (weight * seen).sum(0) / np.maximum(total, FEW_WEIGHT), sides[0], sides[1]
 
     def _moved(self, origin: int, off: Floats) -> tuple[float, float]:
         """Hold the last weeks against forecasts of CHECKED weeks ago: (usual misses, share) of the worst of them."""
@@ -254,14 +259,15 @@ class Past:
         if origin < self.first or self.came[:origin].sum() <= 0:
             return None
         _, _, means, off = self._judged
-        bias, sd = self._spread(origin, off, means[origin])
+        bias, below, above = self._spread(origin, off, means[origin])
         moved, share = self._moved(origin, off)
         middle = means[origin] + BIAS * bias
-        sd = sd * float(np.clip(abs(moved) / MOVED, 1.0, MOST_WIDENED))
-        half = NormalDist().inv_cdf(0.5 + level / 2) * sd
+        wider = float(np.clip(abs(moved) / MOVED, 1.0, MOST_WIDENED))
+        half = NormalDist().inv_cdf(0.5 + level / 2) * wider
         rng = np.random.default_rng(seed)
-        common = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
-        units = [np.exp(x) for x in (middle, middle - half, middle + half, middle + sd * common)]
+        drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
+        drawn = middle + wider * drawn * np.where(drawn < 0, below, above)
+        units = [np.exp(x) for x in (middle, middle - half * below, middle + half * above, drawn)]
         return Forecast(*units, moved=moved, off=share)
 
 
