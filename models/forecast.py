@@ -27,15 +27,15 @@ YEAR = 52
 LEVEL_WEEKS = 6  # the level is the median of the last so many weeks, which no promotion of two moves
 MEMORIES = ((30.0, 8.0), (6.0, 3.0))  # half-lives (weeks) of curve and rate: the usual ones, and those after a change
 GROWTH_WEEKS = 10  # compared with the same weeks a year ago
-TREND_WEEKS, SMOOTH_LEVEL, SMOOTH_TREND, DAMPING = 16, 0.3, 0.1, 0.9  # of the damped trend
+TREND_WEEKS, SMOOTH_LEVEL, SMOOTH_TREND, DAMPING = 16, 0.3, 0.1, 0.93  # of the damped trend
 NEAR = 4  # weeks whose forecasts are weighed apart from later ones
 JUDGED_WEEKS, ERROR_HALF_LIFE, SPREAD_HALF_LIFE = 108, 10.0, 26.0  # past origins, and how long they count
-SEASON_WEIGHT, SEASON_REACH = 0.5, 2  # of the same weeks of past years against the last weeks; weeks either way
+SEASON_WEIGHT, SEASON_REACH = 0.75, 2  # of the same weeks of past years against the last weeks; weeks either way
 SEASONAL_PRIOR = 0.5  # weight of each forecast from last year's returns before any error is known
 BIAS = 0.4  # part of the usual miss of late that is taken off
 FEW_WEIGHT, FEW_SD = 8.0, 0.3  # with fewer origins than that the miss is taken to be so large (log)
 CHECKED = (4, 8, 12)  # weeks ago of the forecasts that the last weeks are held against
-MOVED, LEFT, MOST_WIDENED = 1.64, 2.5, 1.25  # usual misses: from where the interval widens, and where it was left
+MOVED, LEFT, MOST_WIDENED = 1.28, 2.5, 1.8  # usual misses: from where the interval widens, and where it was left
 PATHS = 600
 LEAST_WEEKS = 26  # of history, below which nothing is said
 _LEAST_UNITS = 0.5
@@ -224,7 +224,7 @@ class Past:
     def _spread(self, origin: int, off: Floats, mean: Floats) -> tuple[Floats, Floats, Floats]:
         """Give the usual miss of late, by horizon: its mean, and what it is below and above (root mean square).
 
-        Half of each side is the miss of both, for a side has few origins; chance at least.
+        A quarter of each side is the miss of the other, for a side may have few origins; chance at least.
         """
         origins = np.arange(max(self.first, origin - JUDGED_WEEKS), origin)
         weight = self._weight(origin, origins, SPREAD_HALF_LIFE)
@@ -263,10 +263,11 @@ class Past:
         moved, share = self._moved(origin, off)
         middle = means[origin] + BIAS * bias
         wider = float(np.clip(abs(moved) / MOVED, 1.0, MOST_WIDENED))
-        half = NormalDist().inv_cdf(0.5 + level / 2) * wider
+        below, above = (below, above * wider) if moved > 0 else (below * wider, above)
+        half = NormalDist().inv_cdf(0.5 + level / 2)
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
-        drawn = middle + wider * drawn * np.where(drawn < 0, below, above)
+        drawn = middle + drawn * np.where(drawn < 0, below, above)
         units = [np.exp(x) for x in (middle, middle - half * below, middle + half * above, drawn)]
         return Forecast(*units, moved=moved, off=share)
 

@@ -38,18 +38,15 @@ def test_a_steady_shop_goes_on() -> None:
 
 
 def test_the_first_weeks_rest_on_orders_that_are_placed() -> None:
-    """Orders that double now send back twice as much after their delay; last year's returns know nothing of it.
-
-    Nothing was ever missed, so each of the six forecasts from orders counts once, each of the two from last year half.
-    """
+    """Orders that double send back twice as much after their delay; last year's returns know of it in part alone."""
     orders, returned = steady(120)
     doubled = orders.copy()
     doubled[-14:] = 20.0
     before, after = forecast(orders, returned), forecast(doubled, returned)
     assert before is not None
     assert after is not None
-    grown = (6 * 2 + 0.5 * 1 + 0.5 * (10 + 2) / 10) / 7  # orders of ten weeks grew by two in ten
-    assert after.mean[:2] / before.mean[:2] == pytest.approx([grown] * 2, rel=0.02)
+    assert (after.mean[:2] > 1.8 * before.mean[:2]).all()
+    assert (after.mean[:2] <= 2 * before.mean[:2]).all()
 
 
 def test_a_forecast_of_the_past_knows_nothing_that_came_later() -> None:
@@ -80,7 +77,7 @@ def test_last_weeks_that_left_their_forecast_widen_it_or_leave_none() -> None:
 
 def test_last_year_knows_what_comes_every_year() -> None:
     """Returns put off to the same weeks of each year are forecast from last year, which orders alone do not tell."""
-    days, rng = 7 * 52 * 3 + 7 * 2, np.random.default_rng(5)
+    days, rng = 7 * 52 * 3, np.random.default_rng(5)
     orders = rng.poisson(100.0, days + 84).astype(float)
     week = np.arange(days + 84) // 7 % 52
     delay = np.where((week >= 40) & (week < 50), (53 - week) * 7, 10)  # kept until the third week after New Year
@@ -90,9 +87,8 @@ def test_last_year_knows_what_comes_every_year() -> None:
     came = weekly(np.bincount(day.ravel(), returned.ravel())[days : days + 84])
     found = Past(orders[:days], np.where(day < days, returned, 0.0)[:days]).forecast()
     assert found is not None
-    level = came[4:].mean()
-    assert came.max() > 2 * level
-    assert found.mean[came.argmax()] > 1.5 * level
+    assert came.max() > 3 * came[4:].mean()
+    assert found.mean[came.argmax()] > 0.7 * came.max()
 
 
 def test_noise_widens_the_interval() -> None:

@@ -40,7 +40,7 @@ def _features(where: str) -> str:
     flags = ", ".join(f"(stage = '{s}')::DOUBLE AS at_{s}" for s in REACHED[1:])
     waits = ", ".join(f"CASE WHEN stage = '{s}' THEN stage_log ELSE 0 END AS since_{s}" for s in REACHED)
     lefts = ", ".join(f"CASE WHEN stage = '{s}' THEN left_log ELSE 0 END AS left_{s}" for s in REACHED[1:])
-    begun = " ".join(f"WHEN '{s}' THEN {s}" for s in REACHED)
+    begun = " ".join(f"WHEN '{s}' THEN {'looked_at' if s == 'inspected' else s}" for s in REACHED)
     is_begun = f"CASE from_stage {begun} ELSE seen_at END <= seen_at"
     work = " + ".join(
         f"f.d{d} * (floor(whole_days / 7) + (({d} + 6 - isodow(t.seen_at)) % 7 < whole_days % 7)::INTEGER)"

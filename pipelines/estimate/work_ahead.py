@@ -16,14 +16,19 @@ _BEFORE = 26  # instants before each that say what work is usual
 def stage_times(where: str) -> str:
     """Select when returns reached each stage: their last unit, once all of those that go on have.
 
-    `where` follows fact_return_line. A stage nobody recorded was reached at the latest when the next one was.
+    `where` follows fact_return_line. A stage nobody recorded was reached at the latest when the next one was; a return
+    at a till counts as inspected there, but `looked_at` is when an inspection of all of it is known of.
     """
     columns = ", ".join(
         f"CASE WHEN count({s}) FILTER (is_active) = count(*) FILTER (is_active) THEN max({s}) FILTER (is_active)"
         f" END AS {s}"
         for s in REACHED
     )
-    return f"""SELECT return_key, {columns} FROM (SELECT return_key, {lot_stages()} FROM fact_return_line {where})
+    looked = (
+        "CASE WHEN count(looked) FILTER (is_active) = count(*) FILTER (is_active) THEN max(looked) END AS looked_at"
+    )
+    return f"""SELECT return_key, {columns}, {looked} FROM (
+            SELECT return_key, inspected_at AS looked, {lot_stages()} FROM fact_return_line {where})
         GROUP BY return_key"""
 
 

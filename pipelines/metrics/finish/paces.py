@@ -47,13 +47,14 @@ def said(build: Build, ask: BoundQuestion, stages: Collection[str] = (), ends: C
     chosen = ask.where.get("source", ())
     sources = (chosen,) if isinstance(chosen, str) else tuple(chosen)
     on = on[on["source"].isin(sources)] if sources else on
-    for row in on.itertuples(index=False):
-        if row.stage not in stages and row.stage.rpartition("-")[2] not in ends:
+    for row in on.to_dict("records"):
+        stage = str(row["stage"])
+        if stage not in stages and stage.rpartition("-")[2] not in ends:
             continue
-        since = pd.Timestamp(row.until_at) - timedelta(days=7 * int(row.weeks))
+        since = pd.Timestamp(row["until_at"]) - timedelta(days=7 * int(row["weeks"]))
         if (ask.until is not None and ask.until < since.date()) or (ask.as_of is not None and ask.as_of < since):
             continue
-        return why("stage_pace", stage=row.stage, factor=row.factor)
+        return why("stage_pace", stage=stage, factor=float(row["factor"]))
     return ""
 
 
