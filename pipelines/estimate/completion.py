@@ -21,15 +21,8 @@ _AGES = (0, 1, 2, 3, 5, 8, 13, 21, 34)  # days in a stage, from which waits are 
 _WHOLE_STAGE = 5.0  # looks at the stage at any age that an age's own are eked out with
 
 
-def completion(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill estimate_completion.
-
-    When each open return will probably be refunded, given its stage and the time it has been in it. Returns that were
-    open on the same weekday of the last weeks are looked at as they stood then, late weeks counting more: what was left
-    of their wait, by stage and days in it, each lane eked out with 30 returns of all lanes. Those still open count up
-    to now, stopped and lost ones compete. Quantiles are of those that will be refunded. Days that the work ahead takes
-    beyond the usual (`backlog`) come on top of the middle and the late end.
-    """
+def _looks(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store refund_wait, a row a return, and look, a row a return x evening it was open on, k weeks ago."""
     stages = " ".join(f"WHEN {s} <= seen_at THEN '{s}'" for s in reversed(REACHED[1:]))
     since = " ".join(f"WHEN '{s}' THEN {s}" for s in REACHED)
     age = " ".join(f"WHEN stage_days >= {d} THEN {i}" for i, d in reversed(list(enumerate(_AGES))))
@@ -68,6 +61,18 @@ def completion(connection: duckdb.DuckDBPyConnection) -> None:
             (epoch(coalesce(closed_at, observed_until)) - epoch(seen_at)) / 86400 AS left_days
         FROM aged
     """)
+
+
+def completion(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill estimate_completion.
+
+    When each open return will probably be refunded, given its stage and the time it has been in it. Returns that were
+    open on the same weekday of the last weeks are looked at as they stood then, late weeks counting more: what was left
+    of their wait, by stage and days in it, each lane eked out with 30 returns of all lanes. Those still open count up
+    to now, stopped and lost ones compete. Quantiles are of those that will be refunded. Days that the work ahead takes
+    beyond the usual (`backlog`) come on top of the middle and the late end.
+    """
+    _looks(connection)
     counted = connection.execute(f"""
         SELECT stage, age, lane, cause, least(floor(left_days / {_BIN_DAYS}), {_BINS - 1})::INTEGER AS bin,
             sum(0.5 ** (k / {_LOOK_HALF_LIFE})) AS n FROM look WHERE k > 0 AND reached_at IS NOT NULL
