@@ -137,7 +137,7 @@ def _gain_z(gain: Array, seen: Array) -> float:
     With few days Student's quantile takes the place of the normal one, so that SURE means as much. 0 with under three.
 
     >>> round(_gain_z(np.array([0.1, 0.1, 0.2, 0.2, 0.3, 0.3]), np.array([1.0, 1, 2, 2, 3, 3])), 1)
-    2.2
+    1.8
     """
     days, place = np.unique(seen, return_inverse=True)
     sums = np.bincount(place, gain)

@@ -268,8 +268,8 @@ class Past:
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
         drawn = middle + drawn * np.where(drawn < 0, below, above)
-        units = [np.exp(x) for x in (middle, middle - half * below, middle + half * above, drawn)]
-        return Forecast(*units, moved=moved, off=share)
+        mean, low, high, units = (np.exp(x) for x in (middle, middle - half * below, middle + half * above, drawn))
+        return Forecast(mean, low, high, units, moved, share)
 
 
 def forecast(

@@ -113,7 +113,8 @@ def _expected(counted: dict[str, Any], waiting: dict[str, Any]) -> dict[str, Any
     tables = promises.life_table(
         np.array([number[c] for c in cells]), counted["bin"], counted["cause"], counted["n"], len(number), _BINS
     )
-    by_age, by_stage = {}, {}
+    by_age: dict[tuple[Any, Any], Any] = {}
+    by_stage: dict[Any, Any] = {}
     for (stage, age, _), i in number.items():
         by_age[stage, age] = by_age.get((stage, age), 0.0) + tables[i]
         by_stage[stage] = by_stage.get(stage, 0.0) + tables[i]

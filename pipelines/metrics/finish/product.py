@@ -208,7 +208,7 @@ def _level_off(held: Metric, ask: BoundQuestion, build: Build, level_sd: float) 
         return ""
     since, until = (last.date() - timedelta(days=d) for d in HELD_DAYS)
     where = {k: v for k, v in ask.where.items() if k == "source"}
-    key = ("level_off", repr(where), since)
+    key = f"level_off {where!r} {since}"
     if key not in build.cache:
         question = replace(
             ask,
