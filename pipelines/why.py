@@ -127,6 +127,12 @@ SENTENCES: Mapping[str, str] = {
     " moved and the interval is wider",
     "drift_earlier": "returns arrive earlier than the curve says since {day} ({factor:.2f} times the delay): the"
     " curve is moved and the interval is wider",
+    "level_off": "of the orders of {since} to {until} {expected:.1%} were expected back, {observed:.1%} are: the"
+    " interval may not cover",
+    "forecast_wide": "the last weeks were {off:.0%} away from what was forecast of them: the interval is widened",
+    "forecast_left": "the last weeks were {off:.0%} away from what was forecast of them, beyond its interval: no"
+    " forecast",
+    "stage_pace": "{stage} takes {factor:.2f} times the usual time of late: earlier waits do not tell what comes",
     "by_period": "by date of return over date of sale",
     "trend_low": "too low while sales grow: {n:,.0f} units sold in these days, {of:,.0f} in those {days} days earlier,"
     " which the returns stem from",

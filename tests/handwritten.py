@@ -337,7 +337,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "received_units": (
         ("place_id",),
-        "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL GROUP BY 1",
+        "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL"
+        " AND return_type NOT IN ('refused', 'uncollected') GROUP BY 1",
     ),
     "open_returns": (
         ("stage",),

@@ -297,6 +297,8 @@ class Words:
         if name in ("what", "facts"):
             known = catalogue(self.language)
             return known.get(f"noun.{text}") or ", ".join(known.get(f"noun.{one}", one) for one in text.split(", "))
+        if name == "stage":
+            return catalogue(self.language).get(f"value.stage.{text}", text)
         if self.language == "en" or not _NUMBER.fullmatch(text):
             return text
         for english, own in _MORE_OR_LESS.items():

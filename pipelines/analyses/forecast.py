@@ -2,12 +2,14 @@
 
 Returned units, inspection workload, refunds, emissions; each with its back-test. A forecast reads what it would have
 known: orders and events up to the last whole day. Refunds and emissions are units times what a unit of late cost. One
-that does not beat the same weeks a year ago (else the last weeks) in the back-test is not shown.
+that does not beat the same weeks a year ago (else the last weeks) in the back-test is not shown, nor one whose last
+weeks left what was forecast of them: then nobody knows what comes next.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,15 @@ from sqlalchemy import Date, cast, func, literal_column, select
 
 from models import forecast as model
 from pipelines.errors import UnknownDimension
+from pipelines.metrics import losses
 from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, is_known
-from pipelines.metrics.cautions import doubt, doubted
+from pipelines.metrics.cautions import doubt
 from pipelines.metrics.compiler import limits
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
 from pipelines.metrics.question import ANYTHING, Question, Scope
 from pipelines.warehouse.engine import Build, Expression, double
+from pipelines.why import together, why
 
 MEASURES = ("returned_units", "inspection_units", "refund_amount", "kg_co2e")
 CUTS = ("category", "country", "channel", "place_id")
@@ -67,18 +71,14 @@ class _Series:
         )
         self.units = events["units"].to_numpy(float)
 
-    def known(self, days: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Give the orders of the first days and the events they had seen by their end."""
+    @cached_property
+    def past(self) -> model.Past:
+        """What was forecast of the group from each week, and what that missed."""
+        days = len(self.orders)
         back = np.zeros((days, DELAYS))
-        seen = (
-            (self.on >= 0)
-            & (self.on < days)
-            & (self.delay >= 0)
-            & (self.delay < DELAYS)
-            & (self.on + self.delay < days)
-        )
+        seen = (self.on >= 0) & (self.delay >= 0) & (self.delay < DELAYS) & (self.on + self.delay < days)
         np.add.at(back, (self.on[seen], self.delay[seen]), self.units[seen])
-        return self.orders[:days], back
+        return model.Past(self.orders, back)
 
     def by_week(self, days: int) -> np.ndarray[Any, Any]:
         """Events by week of seven days ending at the last of so many days."""
@@ -101,16 +101,20 @@ def forecast(
 
     Columns: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown,
     error_ratio, coverage, caution, reason. `error_ratio` is the back-tested absolute error over the naive one's,
-    `coverage` the share of weeks the interval held; is_shown where the ratio is below 1; `caution` and `reason` say
-    what the returned units do not rest on. Empty where the measure is not known. Raises UnknownDimension for another
-    measure or cut.
+    `coverage` the share of weeks the interval held; is_shown where the ratio is below 1 and the last weeks have not
+    left what was forecast of them; `caution` and `reason` say that they were off, and what the returned units do not
+    rest on. Empty where the measure is not known. Raises UnknownDimension for another measure or cut.
     """
     found = [
         _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, question)
     ]
     if not found:
         return pd.DataFrame(columns=list(COLUMNS))
-    return doubted(pd.concat(found, ignore_index=True), doubt(build, question, "returned_units"))
+    whole, lost = pd.concat(found, ignore_index=True), doubt(build, question, "returned_units")
+    return whole.assign(
+        caution=[losses.joined_words(c, lost.caution) for c in whole["caution"]],
+        reason=[together(r, lost.reason) for r in whole["reason"]],
+    )
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
@@ -123,9 +127,10 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: float) -> pd.DataFrame:
-    found = model.forecast(*s.known(days), level=level)
+    found = s.past.forecast(level=level)
     if found is None:
         return pd.DataFrame(columns=list(COLUMNS))
+    said = why("forecast_left" if found.is_left else "forecast_wide", off=abs(found.off)) if found.is_widened else ""
     tested = _tested(s, days, level)
     ratio = tested["error"].sum() / max(tested["naive_error"].sum(), 1e-9) if len(tested) else np.nan
     guess = model.naive(s.by_week(days))["seasonal"]
@@ -138,9 +143,11 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
             "low": found.low * s.each,
             "high": found.high * s.each,
             "naive": guess * s.each,
-            "is_shown": bool(ratio < 1),
+            "is_shown": bool(ratio < 1 and not found.is_left),
             "error_ratio": ratio,
             "coverage": tested["inside"].mean() if len(tested) else np.nan,
+            "caution": "forecast_moved" if said else "",
+            "reason": said,
         }
     )
 
@@ -156,7 +163,7 @@ def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:
         upto = days - 7 * ago
         if upto < 7 * (model.LEAST_WEEKS + 1):
             break
-        found = model.forecast(*s.known(upto), level=level)
+        found = s.past.forecast(ago, level=level)
         if found is None:
             break
         actual = s.by_week(days)[-ago:][: model.HORIZON]

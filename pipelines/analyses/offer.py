@@ -21,6 +21,7 @@ from pipelines.metrics.cautions import Doubt, doubt_of
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
+from pipelines.metrics.finish import paces
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
 from pipelines.why import together, why
@@ -131,12 +132,15 @@ def offers(
     )
     found, lost = [], losses.weighed(build, bound)
     answers = answer(build, f"promise_at({at})", asked, by=by) if lost is not None else None
+    pace = paces.said(build, bound, ends=paces.ends_of(build, [promise_id])) if lost is None else ""
     for lane in lanes:
         mine, said = _of_lane(counted, lane), _of_lane(told, lane)
         offer = _offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks)
-        found.append(
-            offer if lost is None or answers is None else _covered(offer, _of_lane(lost, lane), _of_lane(answers, lane))
-        )
+        if lost is not None and answers is not None:
+            offer = _covered(offer, _of_lane(lost, lane), _of_lane(answers, lane))
+        elif pace:
+            offer = replace(offer, caution=paces.CAUTION, reason=together(offer.reason, pace))
+        found.append(offer)
     return sorted(found, key=lambda o: -o.a_month)
 
 

@@ -18,6 +18,7 @@ from pipelines.estimate import (
     probability,
     promises,
     return_cost,
+    stage_pace,
 )
 from pipelines.settings import Settings
 from pipelines.warehouse.touched import ESTIMATED, SHAPED_LEG, TOUCHED
@@ -38,6 +39,7 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     promises.promises(connection, settings, returned)
     late_refund.late_refunds(connection)
     breach.breach_risk(connection, settings)
+    stage_pace.stage_pace(connection, settings)
     lanes.lanes(connection, settings, leg)
     leg_cost.legs(connection, settings, leg)
     return_cost.returns(connection, settings, lot)

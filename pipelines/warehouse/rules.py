@@ -23,6 +23,21 @@ STAGES = (
     "refunded",
     "restocked",
 )
+STAGE_PAIRS = {
+    "requested-approved": ("requested_at", "approved_at"),
+    "requested-handed_over": ("requested_at", "handed_over_at"),
+    "handed_over-carrier_scan": ("handed_over_at", "carrier_scan_at"),
+    "carrier_scan-received": ("carrier_scan_at", "received_at"),
+    "received-inspected": ("received_at", "inspected_at"),
+    "inspected-refunded": ("inspected_at", "refunded_at"),
+    "inspected-restocked": ("inspected_at", "restocked_at"),
+}
+WAITS_BETWEEN = STAGE_PAIRS | {
+    f"{start}-{end}": (f"{start}_at", f"{end}_at")
+    for start in ("requested", "received")
+    for end in ("refunded", "restocked")
+}
+"""Pairs of stages that waits are told of: those next to each other, and the whole ways to money and stock."""
 SETTLED_DAYS = 14  # a line that was ordered later than so long before the last one may still be shipped
 OBSERVED_SQL = """
     SELECT source, max(last_occurred_at) AS observed_until FROM build_source

@@ -37,6 +37,18 @@ def _several(_: Time) -> Expression:
     return orders.c.has_several_sizes
 
 
+_HELD = Metric(
+    "expected_return_rate",
+    Text("Rate expected and rate that came", "Taux attendu et taux constaté"),
+    Text("What the expected rate is held against.", "Ce à quoi le taux attendu est comparé."),
+    *("returned units", "units sold", "final rate, expected rate", "share", "order", "none"),
+    R,
+    (measure("sold", sold(base=SCORED)), RETURNED, EXPECTED, SCORED_UNITS),
+    details=CELL,
+    fine_details=(*SHARE, "family"),
+    wrap=develop_families,
+)
+"""Not asked for by itself: the orders of late, with what was expected of them and what came."""
 METRICS = (
     Metric(
         "product_return_rate",
@@ -100,7 +112,7 @@ METRICS = (
         "none",
         R,
         (EXPECTED, SCORED_UNITS),
-        product.expected,
+        product.expected(_HELD),
         family="products",
     ),
     Metric(

@@ -10,11 +10,11 @@ from pipelines.metrics.declare import Measure, Metric, Only, Sum, always, measur
 from pipelines.metrics.facts import LOTS, lot_cost, lots, promises, risks
 from pipelines.metrics.facts.conditions import units
 from pipelines.metrics.facts.of_promises import PROMISES, RISKS
-from pipelines.metrics.facts.stages import STAGE_PAIRS, funnel_base, segment_base, stage_base
+from pipelines.metrics.facts.stages import funnel_base, segment_base, stage_base
 from pipelines.metrics.finish import shares, waits
 from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
-from pipelines.warehouse.rules import Time
+from pipelines.warehouse.rules import STAGE_PAIRS, Time
 from pipelines.why import why
 
 
@@ -386,7 +386,7 @@ METRICS = (
         "down",
         ("return", "promise"),
         (measure("expected", Sum(RISKS, lambda _: risks.c.probability)), measure("open", Sum(RISKS, always))),
-        shares.ratio_of("expected", "open", nothing=why("no_open")),
+        waits.risk,
         family="promises",
     ),
     Metric(

@@ -26,6 +26,10 @@ def _before_inspection(now: Time) -> Expression:
     return and_(now.happened(lots.c.requested_at), now.happened(lots.c.refunded_at), seen)
 
 
+def _sent_back(_: Time) -> Expression:
+    return lots.c.return_type.not_in([literal_column(f"'{t}'") for t in ("refused", "uncollected")])
+
+
 def _not_yet(*names: str) -> Sql:
     return lambda now: and_(*(now.open(lots.c[n]) for n in names))
 
@@ -104,8 +108,10 @@ METRICS = (
         "received_units",
         Text("Units received", "Unités reçues"),
         Text(
-            "Units requested for return in this period and received at a site.",
-            "Unités demandées en retour sur la période et reçues sur un site.",
+            "Units of this period's returns received at a site; parcels refused or not collected are failed deliveries"
+            " and are left out.",
+            "Unités des retours de la période reçues sur un site ; les colis refusés ou non retirés sont des livraisons"
+            " manquées, à part.",
         ),
         "received units",
         "",
@@ -114,7 +120,7 @@ METRICS = (
         "return",
         "none",
         ("return", "stage_received"),
-        (counted_lots("received", happened("received_at")),),
+        (counted_lots("received", happened("received_at"), _sent_back),),
         family="workload",
     ),
     Metric(

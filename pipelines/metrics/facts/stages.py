@@ -27,17 +27,6 @@ from pipelines.warehouse.engine import Expression, double, seconds_between
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.star import STAR
 
-STAGE_PAIRS = {
-    "requested-approved": ("requested_at", "approved_at"),
-    "requested-handed_over": ("requested_at", "handed_over_at"),
-    "handed_over-carrier_scan": ("handed_over_at", "carrier_scan_at"),
-    "carrier_scan-received": ("carrier_scan_at", "received_at"),
-    "received-inspected": ("received_at", "inspected_at"),
-    "inspected-refunded": ("inspected_at", "refunded_at"),
-    "inspected-restocked": ("inspected_at", "restocked_at"),
-}
-
-
 PAID_EARLY = -2  # cause of a wait for money that was paid before the wait began
 _ASKED = STAR.tables["build_coverage"]
 _ASKING = (

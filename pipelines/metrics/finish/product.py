@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from statistics import NormalDist
 from typing import Any
 
@@ -12,11 +13,11 @@ from sqlalchemy import select
 
 from models import products as product_models
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import BoundQuestion, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish, Metric
 from pipelines.metrics.finish import pooled
-from pipelines.metrics.finish.final import around, drifting, final, young
+from pipelines.metrics.finish.final import MATURE, around, drifting, final, young
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, summed
-from pipelines.metrics.question import ALIASES
+from pipelines.metrics.question import ALIASES, EVERYTHING
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from pipelines.why import why
@@ -170,21 +171,73 @@ def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
     return float("nan"), next((m["why_not"] for _, m in models if m["why_not"]), why("no_expected"))
 
 
-def expected(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+HELD_DAYS = (150, 45)  # days before the last one that orders are held against what was expected of them
+HELD_UNITS = 500  # fewest of them
+_HELD_LEVEL = 0.99  # of the interval that what came must leave before anything is said
+
+
+def expected(held: Metric) -> Finish:
     """Give the mean probability to come back, between the bounds that what comes of these sales lies in.
 
-    Their level and chance.
+    Their level and chance. Where the orders of late came out beyond the bounds of what was expected of them, by `held`
+    (sold, returned, expected, scored), the answer carries the caution "model_level" and says both.
     """
-    keys, sums = summed(frame, ask.by, ["expected", "scored"])
-    level_sd, nothing = expectation(build, ask)
-    n = sums["scored"].to_numpy()
+
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+        keys, sums = summed(frame, ask.by, ["expected", "scored"])
+        level_sd, nothing = expectation(build, ask)
+        n = sums["scored"].to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = np.where(n > 0, sums["expected"] / n, np.nan)
+        half = _doubt(rate, n, level_sd, ask.level, build)
+        low, high = np.maximum(rate - half, 0), np.minimum(rate + half, 1)
+        found = answer_frame(keys, rate, low, high, n, np.where(n > 0, "", nothing))
+        off = _level_off(held, ask, build, level_sd)
+        said = [off if not reason else "" for reason in found["reason"]]
+        return found.assign(note=said, caution=["model_level" if s else "" for s in said])
+
+    return finish
+
+
+def _doubt(rate: Any, n: Any, level_sd: float, level: float, build: Build) -> Any:
+    """Give half of the interval of a rate that is expected: chance of units that share orders, and the level's."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = np.where(n > 0, sums["expected"] / n, np.nan)
         chance = np.sqrt(rate * (1 - rate) * design_effect(build) / n)
-    half = NormalDist().inv_cdf(0.5 + ask.level / 2) * np.hypot(chance, level_sd * rate * (1 - rate))
-    return answer_frame(
-        keys, rate, np.maximum(rate - half, 0), np.minimum(rate + half, 1), n, np.where(n > 0, "", nothing)
-    )
+    return NormalDist().inv_cdf(0.5 + level / 2) * np.hypot(chance, level_sd * rate * (1 - rate))
+
+
+def _level_off(held: Metric, ask: BoundQuestion, build: Build, level_sd: float) -> str:
+    """Say what was expected of the orders of late and what came of them, where the two do not agree; else nothing."""
+    last = max(ask.observed.values(), default=None)
+    if last is None or not level_sd >= 0:
+        return ""
+    since, until = (last.date() - timedelta(days=d) for d in HELD_DAYS)
+    where = {k: v for k, v in ask.where.items() if k == "source"}
+    key = f"level_off {where!r} {since}"
+    if key not in build.cache:
+        question = replace(
+            ask,
+            metric=held,
+            by=(),
+            where=where,
+            since=since,
+            until=until,
+            as_of=None,
+            scope=EVERYTHING,
+            level=_HELD_LEVEL,
+        )
+        frame = build.fetch(statement(question))
+        _, rates, sums = final(frame, question, build)
+        scored, units = (float(frame[n].fillna(0).sum()) for n in ("scored", "expected"))
+        build.cache[key] = ""
+        if scored >= max(HELD_UNITS, _SCORED * float(sums["sold"].sum())) and rates.maturity[0] > MATURE:
+            rate = units / scored
+            half = float(_doubt(rate, scored, level_sd, _HELD_LEVEL, build))
+            if rates.low[0] > rate + half or rates.high[0] < rate - half:
+                build.cache[key] = why(
+                    "level_off", since=since, until=until, expected=rate, observed=float(rates.rate[0])
+                )
+    return str(build.cache[key])
 
 
 def own_part(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:

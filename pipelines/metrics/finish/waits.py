@@ -13,7 +13,8 @@ from pipelines.metrics.compiler import chosen_sums, dimension, filters
 from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
-from pipelines.metrics.finish.shares import answer_frame, groups_of, summed
+from pipelines.metrics.finish import paces
+from pipelines.metrics.finish.shares import answer_frame, groups_of, ratio_of, summed
 from pipelines.warehouse.engine import Build, double
 from pipelines.why import together, why
 
@@ -103,13 +104,45 @@ def _table_of_waits(
 
 def wait_quantile(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give a quantile of the days waited by those that complete (Aalen-Johansen), with its interval."""
-    return _waited(
+    found = _waited(
         frame,
         ask,
         lambda days, table: promise_models.completion_quantiles(days, table, [ask.parameter or 0.9], ask.level)[
             :, 0, :
         ],
     )
+    return paces.marked(found, [paces.said(build, ask, s) for s in _pairs(found, ask)])
+
+
+_WHOLE = {
+    "days_to_refund": "requested-refunded",
+    "days_to_refund_from_receipt": "received-refunded",
+    "days_to_restock": "requested-restocked",
+    "days_to_restock_from_receipt": "received-restocked",
+}
+
+
+def _pairs(found: pd.DataFrame, ask: BoundQuestion) -> list[tuple[str, ...]]:
+    """Give the pairs of stages that each answer is about."""
+    if ask.metric.key in _WHOLE:
+        return [(_WHOLE[ask.metric.key],)] * len(found)
+    if "stage" in ask.by:
+        return [(str(s),) for s in found["stage"]]
+    return [_chosen(ask, "stage")] * len(found)
+
+
+def _chosen(ask: BoundQuestion, name: str) -> tuple[str, ...]:
+    chosen = ask.where.get(name, ())
+    return (chosen,) if isinstance(chosen, str) else tuple(map(str, chosen))
+
+
+def _promised(found: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+    """Put on answers about promises what is said of the pace of the waits that end them."""
+    if "promise_id" in ask.by:
+        ends = [paces.ends_of(build, [p]) for p in found["promise_id"]]
+    else:
+        ends = [paces.ends_of(build, _chosen(ask, "promise_id") or None)] * len(found)
+    return paces.marked(found, [paces.said(build, ask, ends=e) for e in ends])
 
 
 def promise_that_holds(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
@@ -134,7 +167,16 @@ def promise_that_holds(frame: pd.DataFrame, ask: BoundQuestion, build: Build) ->
             np.where(np.isinf(found[:, 0]), why("longer_units", n=took[-1]), ""),
         ),
     )
-    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
+    answers = answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
+    return _promised(answers, ask, build)
+
+
+def risk(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+    """Give the mean probability of open promises, with what is said of the pace of their waits."""
+    return _promised(_mean_risk(frame, ask, build), ask, build)
+
+
+_mean_risk = ratio_of("expected", "open", nothing=why("no_open"))
 
 
 def _waited(frame: pd.DataFrame, ask: BoundQuestion, estimate: Callable[..., Any]) -> pd.DataFrame:

@@ -219,6 +219,19 @@ estimate_completion = star_table(
     column("early_at", DateTime, "One in ten is refunded by then (UTC)"),
     column("late_at", DateTime, "Nine in ten are refunded by then (UTC); empty: longer than any was followed"),
 )
+estimate_stage_pace = star_table(
+    "estimate_stage_pace",
+    "One source x pair of stages: how the last weeks' waits ended, against those of the weeks before.",
+    column("source", String, "Source"),
+    column("stage", String, "Pair of stages"),
+    column("weeks", Integer, "Last weeks compared"),
+    column("until_at", DateTime, "Up to then (UTC)"),
+    column("factor", Double, "Time of late over the usual time: above 1 waits end more slowly"),
+    column("z", Double, "Standard errors from no change"),
+    column("ended", Integer, "Waits of lots that ended in the weeks compared"),
+    column("expected", Double, "Ends that the weeks before would have given"),
+    column("is_drifting", Boolean, "Large and sure: quantiles and risks that rest on earlier weeks may not hold"),
+)
 estimate_development_curve = star_table(
     "estimate_development_curve",
     "One cell x day since the clock's start: share of the final returns confirmed by then.",

@@ -1,0 +1,95 @@
+"""The work ahead of returns: what waits at the sites and what is under way to them, in days.
+
+Here: the stages of returns as all their units reached them, and the backlog of each site and source at instants of the
+past. Not here: what is made of it (breach.py, completion.py).
+"""
+
+import duckdb
+
+from pipelines.warehouse.rules import OBSERVED_SQL, lot_stages
+
+REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
+SNAPSHOT_DAYS = 8  # between the instants looked at
+_BEFORE = 26  # instants before each that say what work is usual
+
+
+def stage_times(where: str) -> str:
+    """Select when returns reached each stage: their last unit, once all of those that go on have.
+
+    `where` follows fact_return_line. A stage nobody recorded was reached at the latest when the next one was; a return
+    at a till counts as inspected there, but `looked_at` is when an inspection of all of it is known of.
+    """
+    columns = ", ".join(
+        f"CASE WHEN count({s}) FILTER (is_active) = count(*) FILTER (is_active) THEN max({s}) FILTER (is_active)"
+        f" END AS {s}"
+        for s in REACHED
+    )
+    looked = (
+        "CASE WHEN count(looked) FILTER (is_active) = count(*) FILTER (is_active) THEN max(looked) END AS looked_at"
+    )
+    return f"""SELECT return_key, {columns}, {looked} FROM (
+            SELECT return_key, inspected_at AS looked, {lot_stages()} FROM fact_return_line {where})
+        GROUP BY return_key"""
+
+
+def ahead(b: str) -> str:
+    """Give the days that the work ahead of a return on its way takes beyond the usual, from its source's backlog.
+
+    Of the goods in the same stage half are ahead of it.
+    """
+    return f"""CASE stage WHEN 'requested' THEN ({b}.coming_excess + {b}.asked_excess) / 2
+        WHEN 'handed_over' THEN {b}.coming_excess WHEN 'carrier_scan' THEN ({b}.waiting_excess + {b}.coming_excess) / 2
+        ELSE 0 END"""
+
+
+_WORK = """
+    SELECT i.source, {place} AS place_id, i.seen_at,
+        count(*) FILTER (r.received_at <= i.seen_at AND (r.inspected_at IS NULL OR r.inspected_at > i.seen_at))
+            AS waiting,
+        count(*) FILTER (sent_at <= i.seen_at AND (came_at IS NULL OR came_at > i.seen_at)) AS coming,
+        count(*) FILTER (requested_at <= i.seen_at AND (sent_at IS NULL OR sent_at > i.seen_at)) AS asked,
+        count(*) FILTER (r.inspected_at > i.seen_at - INTERVAL 7 DAY AND r.inspected_at <= i.seen_at) / 7.0 AS pace
+    FROM every_instant i JOIN work r ON r.source = i.source AND r.begun_at > i.seen_at - INTERVAL 60 DAY
+        AND r.begun_at <= i.seen_at AND (stopped_at IS NULL OR stopped_at > i.seen_at)
+    GROUP BY ALL
+"""
+
+
+def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
+    """Store backlog, of each source (place_id '') and of each of its sites: the work that waits, in days.
+
+    `days`: goods received and not inspected, at the pace of the last week. `*_excess`: days that the work ahead of a
+    return takes at the best pace of the last half year beyond what it usually took: goods that wait (of a return that
+    is at the site), with those under way (of one that is sent), and with those asked for. So many weeks of more goods
+    than hands show in what is under way before they show in what waits. Tills have no work that waits.
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE every_instant AS
+        SELECT source, observed_until - to_days({SNAPSHOT_DAYS} * k) AS seen_at, k
+        FROM ({OBSERVED_SQL}), (SELECT unnest(range({instants + _BEFORE} + 1))::INTEGER AS k);
+        CREATE OR REPLACE TEMP TABLE work AS
+        SELECT source, coalesce(place_id, '') AS place_id, requested_at, received_at, inspected_at,
+            coalesce(handed_over_at, carrier_scan_at, received_at) AS sent_at, coalesce(received_at, inspected_at)
+                AS came_at, coalesce(requested_at, sent_at, came_at) AS begun_at,
+            least(cancelled_at, rejected_at, expired_at, lost_at) AS stopped_at
+        FROM fact_return_line WHERE method IS DISTINCT FROM 'store';
+        CREATE OR REPLACE TEMP TABLE backlog AS
+        WITH counted AS ({_WORK.format(place="''")} UNION ALL {_WORK.format(place="r.place_id")}
+                HAVING r.place_id <> ''),
+        usual AS (
+            SELECT *, greatest(pace, max(pace) OVER before, 1 / 7) AS best, count(*) OVER before AS known,
+                median(waiting / greatest(pace, 1 / 7)) OVER before AS usual_waiting,
+                median((waiting + coming) / greatest(pace, 1 / 7)) OVER before AS usual_coming,
+                median((waiting + coming + asked) / greatest(pace, 1 / 7)) OVER before AS usual_asked
+            FROM counted WINDOW before AS (PARTITION BY source, place_id ORDER BY seen_at
+                ROWS BETWEEN {_BEFORE} PRECEDING AND 1 PRECEDING))
+        SELECT source, place_id, seen_at, waiting / greatest(pace, 1 / 7) AS days,
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest(waiting / best - usual_waiting, 0) ELSE 0
+                END AS waiting_excess,
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming) / best - usual_coming, 0) ELSE 0
+                END AS coming_excess,
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming + asked) / best - usual_asked, 0) ELSE 0
+                END AS asked_excess
+        FROM usual SEMI JOIN instant USING (source, seen_at);
+        DROP TABLE every_instant; DROP TABLE work
+    """)
