@@ -7,6 +7,7 @@ nothing is judged with labels that were not known. Not here: fits (models/return
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ def _judged(lines: Lines, bases: Mapping[str, ArrayLike], kinds: tuple[str, ...]
     """Fit each candidate before each split and let it say what it expects of the split's lines."""
     unseen = _Unseen([], {k: [] for k in kinds}, {n: [] for n in bases}, [], [])
     edges = np.quantile(lines.day, SPLITS)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         seen, later = lines.day <= first - GAP_DAYS, (lines.day > first) & (lines.day <= last)
         share = lines.share[seen]
         if seen.sum() < FEWEST_SEEN or not later.any() or not 0.005 < share.mean() < 0.995:

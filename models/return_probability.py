@@ -25,6 +25,7 @@ LOGISTIC, TREES = "logistic", "trees"
 SEASON_DAYS = 730  # of orders, without which a season cannot be told from a drift
 _SLOPE_RIDGE = 100.0  # features weigh on later lines as on earlier ones within 0.1, until many lines say otherwise
 _PLACE = FEATURES.index(LEVEL)
+_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -115,30 +116,33 @@ def usual_product(x: ArrayLike) -> Array:
 
 
 def logistic(x: ArrayLike, share: ArrayLike, offset: ArrayLike, ridge: ArrayLike) -> Array:
-    """Fit logit(share) = offset + x @ weight with a ridge on each weight; gives the weights.
+    """Fit logit(share) = offset + x @ weight with a ridge on each weight, by Newton's steps; gives the weights.
 
     `share` may be a fraction. scikit-learn's logistic regression knows no offset.
 
     >>> logistic([[1, 0], [1, 1]] * 50, [0.25, 0.75] * 50, [0] * 100, [0, 0]).round(3).tolist()
     [-1.099, 2.197]
     """
-    from scipy.optimize import minimize
-
     matrix, y = np.asarray(x, dtype=np.float64), np.asarray(share, dtype=np.float64)
     base, penalty = np.asarray(offset, dtype=np.float64), np.asarray(ridge, dtype=np.float64)
 
-    def loss(weight: Array) -> tuple[float, Array]:
+    def loss(weight: Array) -> float:
         eta = base + matrix @ weight
-        slope = matrix.T @ (scipy.special.expit(eta) - y) + penalty * weight
-        return float((np.logaddexp(0, eta) - y * eta).sum() + 0.5 * penalty @ weight**2), slope
+        return float((np.logaddexp(0, eta) - y * eta).sum() + 0.5 * penalty @ weight**2)
 
-    def curve(weight: Array) -> Array:
+    weight = np.zeros(matrix.shape[1])
+    at = loss(weight)
+    for _ in range(_STEPS):
         p = scipy.special.expit(base + matrix @ weight)
-        return np.asarray((matrix * (p * (1 - p))[:, None]).T @ matrix + np.diag(penalty))
-
-    start = np.zeros(matrix.shape[1])
-    found = minimize(loss, start, jac=True, hess=curve, method="trust-exact", options={"gtol": 1e-6 * max(y.size, 1)})
-    return np.asarray(found.x, dtype=np.float64)
+        slope = matrix.T @ (p - y) + penalty * weight
+        curve = (matrix * (p * (1 - p))[:, None]).T @ matrix + np.diag(penalty + 1e-9)
+        step, further = np.linalg.solve(curve, slope), 1.0
+        while (reached := loss(weight - further * step)) > at + 1e-9 * abs(at) and further > 1e-6:
+            further /= 2
+        weight, gain, at = weight - further * step, at - reached, reached
+        if gain <= 1e-10 * max(abs(at), 1.0):
+            break
+    return weight
 
 
 @dataclass(frozen=True)
@@ -232,9 +236,7 @@ def _levelled(model: ReturnProbability, lines: Lines, slope: float) -> ReturnPro
     """Set the slope, and the level to what came of the lines."""
     stretched = lines.x[:, _PLACE] + slope * model._raw(lines.x)
     level = float(logistic(np.ones((lines.share.size, 1)), lines.share, stretched, [1e-6])[0])
-    return ReturnProbability(
-        model.kind, level, slope, model.coefficients, model.trees, model.reference, model.refused
-    )
+    return ReturnProbability(model.kind, level, slope, model.coefficients, model.trees, model.reference, model.refused)
 
 
 def columns_with(refused: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.load.shape.versions import create_tables
+from pipelines.warehouse.star import VERSION
 
 START = date(2024, 1, 1)
 LAG = 35
@@ -47,8 +48,8 @@ def _finish(generator: Generator, frame: pd.DataFrame, p: NDArray[np.float64]) -
 def design(seed: int, lines: int, drift: float = 0.0, days: int = 730) -> pd.DataFrame:
     """Users (sd .7), items (sd .5), sizes that do not fit, bracketing, discount and gift, in a logit.
 
-    Categories, misfit and bracketing weigh so much that the latent oracle and the item's rate alone reach what the study
-    reports (.798 and .716); twelve lines a user.
+    Categories, misfit and bracketing weigh so much that the latent oracle and the item's rate alone reach what the
+    study reports (.798 and .716); twelve lines a user.
     """
     g = np.random.default_rng(seed)
     users, items = max(lines // 12, 50), max(lines // 160, 30)
@@ -58,7 +59,9 @@ def design(seed: int, lines: int, drift: float = 0.0, days: int = 730) -> pd.Dat
     body, runs = g.normal(2.5, 1.0, users), g.normal(0, 0.5, items)
     want = body[frame["user"]] + runs[frame["item"]] + g.normal(0, 0.7, n)
     frame["size_no"] = np.clip(np.round(want), 0, 5).astype(int)
-    twin = np.flatnonzero((g.random(n) < 0.06) & (np.r_[frame["order"].to_numpy()[1:] == frame["order"].to_numpy()[:-1], False]))
+    twin = np.flatnonzero(
+        (g.random(n) < 0.06) & (np.r_[frame["order"].to_numpy()[1:] == frame["order"].to_numpy()[:-1], False])
+    )
     frame.loc[twin + 1, "item"] = frame["item"].to_numpy()[twin]
     frame.loc[twin + 1, "size_no"] = np.clip(frame["size_no"].to_numpy()[twin] + 1, 0, 5)
     frame["category"] = frame["item"] % 8
@@ -119,28 +122,35 @@ def noise(seed: int, lines: int, rate: float = 0.3, days: int = 540) -> pd.DataF
     return _finish(np.random.default_rng(seed + 1), frame, np.full(len(frame), rate))
 
 
-def as_build(frame: pd.DataFrame) -> duckdb.DuckDBPyConnection:
-    """Make the tables of a build that the probability reads; the last day is observed to its end."""
-    connection = duckdb.connect(config={"threads": 1})
+def as_build(frame: pd.DataFrame, path: str = ":memory:", later: int = 70) -> duckdb.DuckDBPyConnection:
+    """Make the tables of a build that the probability reads, observed until so many days after the last order."""
+    connection = duckdb.connect(path, config={"threads": 1})
     create_tables(connection)
-    until = START + timedelta(days=int(frame["day"].max()) + 70)
+    until = START + timedelta(days=int(frame["day"].max()) + later)
+    connection.execute(
+        "INSERT INTO build_info VALUES ('observed_until', ?), ('schema_version', ?), ('build_id', 'world')",
+        [f"{until} 23:00:00", VERSION],
+    )
     connection.register("world", frame.assign(line=np.arange(len(frame))))
     connection.execute(f"""
         INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '{until} 23:00'
             AS last_occurred_at;
         INSERT INTO fact_order_line BY NAME
-        SELECT line AS order_line_key, "order" AS order_key, "user" AS customer_key, 'shop' AS source,
-            'c' || category AS category, country, 'web' AS channel, 'style' || item AS style_id,
+        SELECT line AS order_line_key, "order" AS order_key,
+            md5_number_upper('shop:' || "user")::UBIGINT >> 1 AS customer_key, 'shop' AS source,
+            'c' || category AS category, country, 'web' AS channel, 'shop:s' || item AS style_id,
             size_no::VARCHAR AS size, colour, brand, item * 100 + size_no AS product_key,
-            'p' || item || '-' || size_no AS product_id, gift AS is_gift,
+            'shop:p' || item || '-' || size_no AS product_id, gift AS is_gift,
             DATE '{START}' + to_days(day::INTEGER) + INTERVAL 9 HOUR AS ordered_at, ordered_at::DATE AS ordered_on,
             ordered_at + INTERVAL 2 DAY AS delivered_at, ordered_at + INTERVAL 2 DAY AS clock_started_at,
             30 AS window_days, 1 AS units_sold, net AS net_amount, discount AS discount_amount,
             count(DISTINCT size_no) OVER (PARTITION BY "order", item) > 1 AS has_several_sizes
         FROM world;
         INSERT INTO dim_product BY NAME
-        SELECT item * 100 + size_no AS product_key, any_value(name) AS name, TIMESTAMP '2020-01-01' AS valid_from,
-            true AS is_current FROM world GROUP BY ALL;
+        SELECT item * 100 + size_no AS product_key, 'shop:p' || item || '-' || size_no AS product_id,
+            'shop:s' || item AS style_id, any_value(name) AS name, any_value('c' || category) AS category,
+            any_value(brand) AS brand, size_no::VARCHAR AS size, TIMESTAMP '2020-01-01' AS valid_from,
+            true AS is_current FROM world GROUP BY item, size_no;
         INSERT INTO fact_return_line BY NAME
         SELECT line AS return_lot_key, line AS return_line_key, line AS order_line_key, 'shop' AS source, 1 AS units,
             true AS is_headline, DATE '{START}' + to_days((day + after)::INTEGER) AS confirmed_at

@@ -17,10 +17,11 @@ import scipy  # loads its parts when they are first asked for
 from numpy.typing import NDArray
 
 from models.model_judgement import FEWEST_LINES, MOST_LEVEL_SD, MOST_WHOLE, Leak
-from models.return_features import COUNTS, features_of, matrix_of
+from models.return_features import COUNTS, FEWEST_KNOWN, features_of, matrix_of
 from models.return_probability import Lines, ReturnProbability, usual_product
 from pipelines.estimate.probability_counts import LABEL_LAG_DAYS, counts, forget
 from pipelines.estimate.probability_leaks import rewritten
+from pipelines.estimate.probability_state import keep
 from pipelines.settings import Settings
 from pipelines.warehouse.rules import OBSERVED_SQL
 from pipelines.warehouse.sql import quote
@@ -35,6 +36,7 @@ _Array = NDArray[np.float64]
 
 if TYPE_CHECKING:
     from models.model_training import Judgement, Training
+
 
 @dataclass(frozen=True)
 class Version:
@@ -71,24 +73,26 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
         current, is_fresh = current_version(connection, source), _is_fresh(connection, source, observed_until)
         if is_fresh and (current is None or not wanted):
             continue
-        counts(connection, source, observed_until, where_line if is_fresh else "TRUE")
+        counted = where_line if is_fresh else "TRUE"
+        counts(connection, source, observed_until, counted)
         if not is_fresh:
             fitted = _fit(connection, source, observed_until, current)
             if fitted is not None and current is not None and fitted.model_id != current.model_id:
-                where_line = _rescored(connection, source)
+                _clear(connection, source)
+                where_line = "TRUE"
             current = fitted or current
         if current is not None and current.is_used:
             score(connection, current, where_line)
+            keep(connection, source, observed_until, has_all=counted == "TRUE")
         forget(connection)
 
 
-def _rescored(connection: duckdb.DuckDBPyConnection, source: str) -> str:
-    """Take away the rows of a source's earlier model, and say that all of its lines are to be scored."""
+def _clear(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Take away the rows of a source's earlier model: all of its lines are scored anew."""
     connection.execute(
         f"DELETE FROM estimate_return_probability WHERE order_line_key IN (SELECT order_line_key FROM fact_order_line"
         f" WHERE source = {quote(source)})"
     )
-    return "TRUE"
 
 
 def versions(connection: duckdb.DuckDBPyConnection, source: str) -> list[Version]:
@@ -166,12 +170,12 @@ def score(connection: duckdb.DuckDBPyConnection, version: Version, where_line: s
         connection.unregister("scored_line")
 
 
-def _lines(
-    connection: duckdb.DuckDBPyConnection, where: str, order: str
-) -> tuple[Lines, dict[str, _Array], dict[str, Any]]:
-    """Give counted lines as lines to learn from, their past rates, and the texts they are judged by."""
+def lines_of(connection: duckdb.DuckDBPyConnection, where: str) -> tuple[Lines, dict[str, _Array], dict[str, Any]]:
+    """Give counted lines by their keys: as lines to learn from, their past rates, and the texts they are judged by."""
     names = f"{', '.join(f'{c}::DOUBLE AS {c}' for c in COUNTS)}, day, month, returned, {', '.join(_CUTS)}"
-    table = connection.execute(f"SELECT {names} FROM probability_count WHERE {where} ORDER BY {order}").to_arrow_table()
+    table = connection.execute(
+        f"SELECT {names} FROM probability_count WHERE {where} ORDER BY order_line_key"
+    ).to_arrow_table()
     found = {name: column_of(table.column(name).combine_chunks()) for name in table.column_names}
     features, rates = features_of(found)
     day, month = (found[n].astype(np.int64) for n in ("day", "month"))
@@ -182,29 +186,48 @@ def _lines(
 def _fit(
     connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, current: Version | None
 ) -> Version | None:
-    """Fit on a fixed sample of label-complete lines, two label lags after the first; record it in model_version.
+    """Fit anew and record it in model_version.
 
     Gives the model to score with: the new one, or the one in use where that expects later lines as well or better;
     None where there are too few returns.
     """
-    from models.model_training import train
-
-    usable = (
-        "is_complete AND shop_n >= 200 AND day >= (SELECT min(day) FROM probability_count) +"
-        f" {2 * LABEL_LAG_DAYS}"
-    )
-    lines, returned = connection.execute(
-        f"SELECT count(*), coalesce(sum(returned), 0) FROM probability_count WHERE {usable}"
-    ).fetchall()[0]
-    if returned < _FEWEST_RETURNS or lines - returned < _FEWEST_RETURNS:
+    learnt = _learnt(connection, source)
+    if learnt is None:
         return None
-    sample = f"{usable} AND hash(order_line_key) % {-(-lines // _SAMPLE)} = 0"
-    learnt, rates, cuts = _lines(connection, sample, "order_line_key")
-    training = train(learnt, rates, cuts, rewritten(connection, source))
-    is_promoted = current is None or not current.is_used or _is_better(current, training, learnt)
+    training, lines = learnt
+    is_promoted = current is None or not current.is_used or _is_better(current, training, lines)
     fitted = _version(training, source, observed_until, is_promoted=is_promoted)
     _record(connection, fitted)
     return fitted if is_promoted else current
+
+
+def _learnt(connection: duckdb.DuckDBPyConnection, source: str) -> tuple["Training", Lines] | None:
+    """Train on a fixed sample of label-complete lines, two label lags after the first; None with too few returns."""
+    from models.model_training import train
+
+    usable = (
+        f"is_complete AND shop_n >= {FEWEST_KNOWN} AND day >= (SELECT min(day) FROM probability_count) +"
+        f" {2 * LABEL_LAG_DAYS}"
+    )
+    rows, returned = connection.execute(
+        f"SELECT count(*), coalesce(sum(returned), 0) FROM probability_count WHERE {usable}"
+    ).fetchall()[0]
+    if returned < _FEWEST_RETURNS or rows - returned < _FEWEST_RETURNS:
+        return None
+    sample = f"{usable} AND hash(order_line_key) % {-(-rows // _SAMPLE)} = 0"
+    lines, rates, cuts = lines_of(connection, sample)
+    return train(lines, rates, cuts, rewritten(connection, source)), lines
+
+
+def trained(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime) -> Version | None:
+    """Train on a build as it stands and give the model with its judgement, writing nothing; None with too few returns.
+
+    Lines of a build that is read alone are counted in temporary tables.
+    """
+    counts(connection, source, observed_until, "TRUE")
+    learnt = _learnt(connection, source)
+    forget(connection)
+    return None if learnt is None else _version(learnt[0], source, observed_until, is_promoted=True)
 
 
 def _is_better(current: Version, training: "Training", lines: Lines) -> bool:
@@ -247,7 +270,9 @@ def _version(training: "Training", source: str, until: datetime, *, is_promoted:
 def _record(connection: duckdb.DuckDBPyConnection, version: Version) -> None:
     """Write a model into model_version, in place of one of the same day."""
     judgement = version.parameters["judgement"]
-    auc, base = (judgement["auc"], max(judgement["base_auc"].values(), key=lambda a: a or 0)) if judgement else (None,) * 2
+    auc, base = (
+        (judgement["auc"], max(judgement["base_auc"].values(), key=lambda a: a or 0)) if judgement else (None,) * 2
+    )
     rows = judgement["rows"] if judgement else 0
     given = json.dumps(version.parameters)
     values = [version.model_id, version.fitted_at, rows, auc, base, version.is_used, given]

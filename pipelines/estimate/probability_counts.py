@@ -47,6 +47,12 @@ def words_sql(name: str) -> str:
     return f"list_sort({words})[:8]"
 
 
+def same_market(line: str) -> str:
+    """Join market_day to lines of their category, country and day."""
+    same = " AND ".join(f"m.{c} IS NOT DISTINCT FROM {line}.{c}" for c in ("category", "country"))
+    return f"{same} AND m.day = {line}.day"
+
+
 def counts(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, where_line: str) -> None:
     """Make the temporary table probability_count: COUNTS and labels of sold lines, point in time.
 
@@ -127,21 +133,22 @@ def _group_days(connection: duckdb.DuckDBPyConnection) -> None:
 
     What was known on a day of a brand, of the words of a product's name, and how long deliveries to a country took.
     """
-    rated = "sold_line l JOIN market_day m ON m.category IS NOT DISTINCT FROM l.category AND m.country IS NOT DISTINCT FROM l.country"
+    rated = f"sold_line l JOIN market_day m ON {same_market('l')}"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE brand_day AS
         SELECT brand, day, coalesce(sum(y) OVER w, 0) / 1e6 AS brand_y, coalesce(sum(e) OVER w, 0) / 1e6 AS brand_e
-        FROM (SELECT brand, l.day, sum(early)::BIGINT AS y, sum(expected)::BIGINT AS e FROM {rated} AND m.day = l.day
+        FROM (SELECT brand, l.day, sum(early)::BIGINT AS y, sum(expected)::BIGINT AS e FROM {rated}
             WHERE brand IS NOT NULL GROUP BY ALL)
         WINDOW w AS (PARTITION BY brand ORDER BY day {_LAG});
         CREATE OR REPLACE TEMP TABLE word_day AS
         WITH named AS (
             SELECT name, l.day, any_value(shop_rate) AS shop_rate, sum(early)::BIGINT AS y, sum(expected)::BIGINT AS e
-            FROM {rated} AND m.day = l.day WHERE name IS NOT NULL GROUP BY ALL),
+            FROM {rated} WHERE name IS NOT NULL GROUP BY ALL),
         words AS (SELECT name, unnest({words_sql("name")}) AS word FROM (SELECT DISTINCT name FROM named)),
         per_day AS (SELECT word, day, sum(y)::BIGINT AS y, sum(e)::BIGINT AS e FROM named JOIN words USING (name)
             GROUP BY ALL),
-        known AS (SELECT word, day, coalesce(sum(y) OVER of_word, 0) / 1e6 AS y, coalesce(sum(e) OVER of_word, 0) / 1e6 AS e
+        known AS (SELECT word, day, coalesce(sum(y) OVER of_word, 0) / 1e6 AS y, coalesce(sum(e) OVER of_word, 0) / 1e6
+                AS e
             FROM per_day WINDOW of_word AS (PARTITION BY word ORDER BY day {_LAG}))
         SELECT n.name, n.day, round(avg({word_rate_sql("k.y", "k.e", "n.shop_rate")}), 6) AS word_rate
         FROM named n JOIN words USING (name) JOIN known k ON k.word = words.word AND k.day = n.day GROUP BY ALL;
@@ -155,7 +162,8 @@ def _group_days(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT country, day, coalesce(sum(days) OVER of_country, 0) AS days, coalesce(sum(n) OVER of_country, 0) AS n
         FROM (SELECT country, day, sum(n) AS n, sum(days) AS days FROM (
             SELECT * FROM took UNION ALL BY NAME SELECT country, day, 0 AS n, 0 AS days FROM asked) GROUP BY ALL)
-        WINDOW of_country AS (PARTITION BY country ORDER BY day RANGE BETWEEN {DELIVERY_DAYS} PRECEDING AND 1 PRECEDING);
+        WINDOW of_country AS (
+            PARTITION BY country ORDER BY day RANGE BETWEEN {DELIVERY_DAYS} PRECEDING AND 1 PRECEDING);
     """)
 
 
@@ -169,10 +177,14 @@ def _customer_past(connection: duckdb.DuckDBPyConnection, *, has_all: bool) -> N
 
     A style's fit is read from its other buyers, so of some lines all lines of these buyers are needed.
     """
-    related = "" if has_all else """
+    related = (
+        ""
+        if has_all
+        else """
         WHERE customer_key IS NULL AND item IN (SELECT item FROM wanted_line) OR customer_key IN (
             SELECT customer_key FROM wanted_line UNION ALL SELECT customer_key FROM sold_line
             WHERE item IN (SELECT item FROM wanted_line))"""
+    )
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE customer_past AS
         SELECT l.*, 1000000 - early AS kept, (1e6 * (size_no - kept_s / nullif(kept_n, 0)))::BIGINT AS gap FROM (
@@ -190,8 +202,7 @@ def _customer_past(connection: duckdb.DuckDBPyConnection, *, has_all: bool) -> N
                     OVER g, 0) / 1e6 END AS kept_s,
                 CASE WHEN customer_key IS NULL THEN 0 ELSE count(*) OVER p END AS pace,
                 CASE WHEN customer_key IS NULL THEN NULL ELSE l.day - max(l.day) OVER b END AS pause
-            FROM (SELECT * FROM sold_line {related}) l JOIN market_day m ON m.category IS NOT DISTINCT FROM l.category
-                AND m.country IS NOT DISTINCT FROM l.country AND m.day = l.day
+            FROM (SELECT * FROM sold_line {related}) l JOIN market_day m ON {same_market("l")}
             WINDOW c AS (PARTITION BY customer_key ORDER BY l.day {_LAG}),
                 g AS (PARTITION BY customer_key, l.category ORDER BY l.day {_LAG}),
                 p AS (PARTITION BY customer_key ORDER BY l.day RANGE BETWEEN {PACE_DAYS} PRECEDING AND 1 PRECEDING),
@@ -242,7 +253,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, observed_until: datetime, *, 
             coalesce(o.window_days, {NO_WINDOW_DAYS}) AS window_days, coalesce(p.fee_amount::DOUBLE, 0) AS fee,
             coalesce(d.days / nullif(d.n, 0), 0) AS delivery_days, month(o.ordered_on) AS month_no
         FROM (SELECT * FROM line_past {wanted}) r JOIN fact_order_line o USING (order_line_key)
-            JOIN market_day m ON m.category IS NOT DISTINCT FROM r.category AND m.country IS NOT DISTINCT FROM r.country AND m.day = r.day
+            JOIN market_day m ON {same_market("r")}
             JOIN of_item ON of_item.order_key = r.order_key AND of_item.item = r.item
             JOIN of_category ON of_category.order_key = r.order_key
                 AND of_category.category IS NOT DISTINCT FROM r.category

@@ -28,9 +28,7 @@ def rewritten(connection: duckdb.DuckDBPyConnection, source: str) -> tuple[Leak,
         return ()
     columns = sorted(set(COLUMN_OF.values()))
     changed = ", ".join(f"count(DISTINCT {c}) > 1 AS {c}" for c in columns)
-    counted = ", ".join(
-        f"count(*) FILTER ({c} AND is_back), count(*) FILTER ({c} AND NOT is_back)" for c in columns
-    )
+    counted = ", ".join(f"count(*) FILTER ({c} AND is_back), count(*) FILTER ({c} AND NOT is_back)" for c in columns)
     row = connection.execute(f"""
         WITH version AS (SELECT order_line_key, {changed} FROM all_order_line WHERE source = {quote(source)}
             GROUP BY 1 HAVING count(*) > 1),
