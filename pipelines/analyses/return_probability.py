@@ -145,7 +145,7 @@ _CALLED = {str: "text", float: "number from 0", bool: "yes or no (true, false)",
 def _fits(value: Any, kind: type) -> bool:
     if kind is float:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and 0 <= float(value) < 1e12
+        return is_number and 0 <= value < 1e12
     if kind is date:
         try:
             return isinstance(value, date) or bool(date.fromisoformat(value))
@@ -328,7 +328,7 @@ def expected_of_return(build: Build, lines: Sequence[Mapping[str, Any]], scored:
     country, without refunds; the country's and then all together's where fewer than `FEWEST_LOTS` lots have one.
     Missing where nothing has one.
     """
-    usual = _usual(build)
+    usual = usual_return(build)
     rows = []
     for line, found in zip(_read(lines).itertuples(), scored, strict=True):
         ladder = [("lane", (line.country, line.category)), ("country", (line.country, None)), ("all", (None, None))]
@@ -343,7 +343,7 @@ def expected_of_return(build: Build, lines: Sequence[Mapping[str, Any]], scored:
 FEWEST_LOTS = 30
 
 
-def _usual(build: Build) -> dict[tuple[str | None, str | None], tuple[float, float, int]]:
+def usual_return(build: Build) -> dict[tuple[str | None, str | None], tuple[float, float, int]]:
     """Give the mean cost and kilograms of a returned unit by country and category, kept with the build."""
     if "usual_return" not in build.cache:
         cost, carbon = STAR.tables["estimate_return_cost"], STAR.tables["estimate_return_carbon"]
