@@ -1,8 +1,8 @@
 """The return probability in worlds whose truth is known: a gate that noise does not pass, leaks that are named.
 
-And the distance to who knows all, calibration, and a past that no future changes. The worlds (tests/return_worlds.py)
-are written apart from the models and the sample shop. A model is fitted on lines up to a day and says what it expects of
-lines ordered at least 35 days later.
+And the distance to who knows all, calibration, and a past that no future changes. The worlds, tests/return_worlds.py,
+are written apart from the models and the sample shop. A model is fitted on lines up to a day and says what it expects
+of lines ordered at least 35 days later.
 """
 
 import json
