@@ -196,13 +196,14 @@ def fit(lines: Lines, kind: str, refused: tuple[str, ...] = (), slope: float | N
 def _weigh(x: Array, lines: Lines) -> dict[str, float]:
     """Weigh standardised features; gives coefficients of raw ones."""
     sd = x.std(0)
-    sd = np.where(sd > 1e-9, sd, np.inf)
+    varies = sd > 1e-9
     months = np.unique(lines.month)
     own_level = (lines.month[:, None] == months).astype(np.float64)
-    penalty = np.r_[np.ones(len(FEATURES)), np.full(months.size, 1e-3)]
-    both = np.hstack([(x - x.mean(0)) / sd, own_level])
-    found = logistic(both, lines.share, lines.x[:, _PLACE], penalty)[: len(FEATURES)] / sd
-    return dict(zip(FEATURES, map(float, found), strict=True)) | {LEVEL: 1.0}
+    penalty = np.r_[np.ones(int(varies.sum())), np.full(months.size, 1e-3)]
+    both = np.hstack([((x - x.mean(0)) / np.where(varies, sd, 1.0))[:, varies], own_level])
+    weights = np.zeros(len(FEATURES))
+    weights[varies] = logistic(both, lines.share, lines.x[:, _PLACE], penalty)[: int(varies.sum())] / sd[varies]
+    return dict(zip(FEATURES, map(float, weights), strict=True)) | {LEVEL: 1.0}
 
 
 def _boost(x: Array, lines: Lines) -> Trees:
