@@ -50,7 +50,13 @@ class ReturnProbability:
 
     def _raw(self, matrix: Array) -> Array:
         """Give what is added to the level, before the slope."""
-        return self.trees.score(matrix) if self.trees else np.asarray(matrix @ self._weights())
+        if self.trees:
+            return self.trees.score(matrix)
+        total = np.zeros(len(matrix))  # column by column: a matrix product rounds by the place of a row among others
+        for place, weight in enumerate(self._weights()):
+            if weight:
+                total += weight * matrix[:, place]
+        return total
 
     def _weights(self) -> Array:
         return np.array([self.coefficients.get(f, 0.0) if f != LEVEL else 0.0 for f in FEATURES])
