@@ -183,11 +183,10 @@ def test_the_verbs_tell_train_and_score(path: Path, tmp_path: Path) -> None:
     def said(*words: str) -> str:
         result = runner.invoke(app, [*words, "--warehouse", str(folder)])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     assert "return_probability:shop:" in said("model")
-    answer = said("model", "--format", "json", "--card", str(tmp_path / "card.md"))
-    told = json.loads(answer.split("\nThe model card")[0])
+    told = json.loads(said("model", "--format", "json", "--card", str(tmp_path / "card.md")))
     assert told["is_used"]
     assert set(told) >= {"overview", "curve", "drift", "versions"}
     assert "Fiche du modèle" in (tmp_path / "card.md").read_text(encoding="utf-8")
