@@ -306,7 +306,7 @@ def why_not_used(training: "Training") -> str:
     if judgement.auc > MOST_WHOLE:
         return why("model_leaks", figure=judgement.auc)
     if not judgement.gate.is_open:
-        return why("model_weak", n=judgement.test_rows, gain=judgement.gate.share, low=judgement.gate.low)
+        return why("model_weak", n=judgement.test_rows, gain=judgement.gate.share, least=judgement.gate.low)
     if judgement.level_sd > MOST_LEVEL_SD:
         return why("model_uneven")
     return _off(judgement)

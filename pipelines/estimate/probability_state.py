@@ -92,7 +92,8 @@ def keep(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
         GROUP BY ALL""")
     if has_all:
         selects.append(f"""
-            SELECT 'fit' AS thing, {_text("item")} AS key, 0 AS y, sum(kept) / 1e6 AS n, 0 AS e, sum(gap * kept) / 1e12 AS s
+            SELECT 'fit' AS thing, {_text("item")} AS key, 0 AS y, sum(kept) / 1e6 AS n, 0 AS e,
+                sum(gap * kept) / 1e12 AS s
             FROM customer_past l WHERE {known} AND gap IS NOT NULL GROUP BY ALL""")
     connection.execute(f"""
         INSERT INTO estimate_probability_state BY NAME
