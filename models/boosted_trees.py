@@ -174,7 +174,8 @@ def boosted(
         monotonic_cst=list(signs),
         early_stopping=False,
         random_state=0,
-    ).fit(np.asarray(x, dtype=np.float64), np.asarray(label), sample_weight=np.asarray(weight))
+    )
+    model.fit(np.asarray(x, dtype=np.float64), np.asarray(label), sample_weight=np.asarray(weight))
     return trees_of(model)
 
 

@@ -145,7 +145,7 @@ class Weeks:
 
     def sums(self, values: ArrayLike) -> Array:
         """Give the sum of each week."""
-        return np.bincount(self.place, np.asarray(values, dtype=np.float64), self.blocks)
+        return np.asarray(np.bincount(self.place, np.asarray(values, dtype=np.float64), self.blocks), dtype=np.float64)
 
     def ratio(self, top: ArrayLike, bottom: ArrayLike, tail: float = 0.025) -> Estimate:
         """Give a ratio of sums of lines, between the quantiles `tail` and 1 - `tail`."""

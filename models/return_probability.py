@@ -50,7 +50,13 @@ class ReturnProbability:
 
     def _raw(self, matrix: Array) -> Array:
         """Give what is added to the level, before the slope."""
-        return self.trees.score(matrix) if self.trees else np.asarray(matrix @ self._weights())
+        if self.trees:
+            return self.trees.score(matrix)
+        total = np.zeros(len(matrix))  # column by column: a matrix product rounds by the place of a row among others
+        for place, weight in enumerate(self._weights()):
+            if weight:
+                total += weight * matrix[:, place]
+        return total
 
     def _weights(self) -> Array:
         return np.array([self.coefficients.get(f, 0.0) if f != LEVEL else 0.0 for f in FEATURES])
@@ -196,13 +202,14 @@ def fit(lines: Lines, kind: str, refused: tuple[str, ...] = (), slope: float | N
 def _weigh(x: Array, lines: Lines) -> dict[str, float]:
     """Weigh standardised features; gives coefficients of raw ones."""
     sd = x.std(0)
-    sd = np.where(sd > 1e-9, sd, np.inf)
+    varies = sd > 1e-9
     months = np.unique(lines.month)
     own_level = (lines.month[:, None] == months).astype(np.float64)
-    penalty = np.r_[np.ones(len(FEATURES)), np.full(months.size, 1e-3)]
-    both = np.hstack([(x - x.mean(0)) / sd, own_level])
-    found = logistic(both, lines.share, lines.x[:, _PLACE], penalty)[: len(FEATURES)] / sd
-    return dict(zip(FEATURES, map(float, found), strict=True)) | {LEVEL: 1.0}
+    penalty = np.r_[np.ones(int(varies.sum())), np.full(months.size, 1e-3)]
+    both = np.hstack([((x - x.mean(0)) / np.where(varies, sd, 1.0))[:, varies], own_level])
+    weights = np.zeros(len(FEATURES))
+    weights[varies] = logistic(both, lines.share, lines.x[:, _PLACE], penalty)[: int(varies.sum())] / sd[varies]
+    return dict(zip(FEATURES, map(float, weights), strict=True)) | {LEVEL: 1.0}
 
 
 def _boost(x: Array, lines: Lines) -> Trees:

@@ -85,7 +85,7 @@ SENTENCES: Mapping[str, str] = {
     "model_off_later": "the model that expects returns is not used: it expected {expected:.1%} of later orders, and"
     " {observed:.1%} came",
     "model_weak": "the model that expects returns is not used: on {n:,} later lines it predicts no better than past"
-    " rates do (log loss lower by {gain:.2%}, lower bound {low:.2%})",
+    " rates do (log loss lower by {gain:.2%}, lower bound {least:.2%})",
     "model_short": "the model that expects returns is not used: too few weeks of later orders to judge it",
     "model_leaks": "the model that expects returns is not used: it separates later lines too well ({figure:.3f} of 1)"
     " for what is known when they are ordered",

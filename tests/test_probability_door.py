@@ -8,11 +8,13 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from models.return_features import COUNTS, features_of
 from pipelines.analyses import model_report, return_probability
+from pipelines.analyses.labelled import with_target
 from pipelines.cli import app
 from pipelines.errors import BackhaulError
 from pipelines.estimate.probability import current_version, probability
@@ -181,11 +183,10 @@ def test_the_verbs_tell_train_and_score(path: Path, tmp_path: Path) -> None:
     def said(*words: str) -> str:
         result = runner.invoke(app, [*words, "--warehouse", str(folder)])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     assert "return_probability:shop:" in said("model")
-    answer = said("model", "--format", "json", "--card", str(tmp_path / "card.md"))
-    told = json.loads(answer.split("\nThe model card")[0])
+    told = json.loads(said("model", "--format", "json", "--card", str(tmp_path / "card.md")))
     assert told["is_used"]
     assert set(told) >= {"overview", "curve", "drift", "versions"}
     assert "Fiche du modèle" in (tmp_path / "card.md").read_text(encoding="utf-8")
@@ -197,3 +198,63 @@ def test_the_verbs_tell_train_and_score(path: Path, tmp_path: Path) -> None:
     rows = json.loads(said("score", str(tmp_path / "lines.csv"), "--format", "json"))
     assert [row["product"] for row in rows] == ["p1-5", "x"]
     assert all(0 < row["probability"] < 1 and row["expected_cost"] > 0 for row in rows)
+
+
+MAPPING = """name: flat
+constants: {currency: EUR, channel: web}
+tables:
+  - file: "*.csv"
+    to:
+      order_line:
+        order_line_id: line
+        order_id: order
+        ordered_at: day
+        product_id: product
+        units: units
+        net_amount: net
+        customer_id: user
+        country: country
+      product: {style_id: style, size: size, category: category}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("    order_line:\n      order_id: a\n", "    order_line:\n      dimensions: {%s}\n      order_id: a\n"),
+        (
+            "  order_line:\n    - when: x\n      units: u\n",
+            "  order_line:\n    - dimensions: {%s}\n      when: x\n      units: u\n",
+        ),
+        ("  order_line: {units: u}\n", "  order_line: {dimensions: {%s}, units: u}\n"),
+        ("  order_line:\n    dimensions: {r: R}\n", "  order_line:\n    dimensions: {%s, r: R}\n"),
+    ],
+)
+def test_a_target_is_added_to_a_mapping(tmp_path: Path, given: str, wanted: str) -> None:
+    (tmp_path / "a.yaml").write_text(given)
+    written = with_target(tmp_path / "a.yaml", "back", tmp_path / "b.yaml").read_text()
+    assert written == wanted % 'returned_target: "back"'
+
+
+def test_a_flat_labelled_file_is_judged_without_a_warehouse(tmp_path: Path) -> None:
+    frame = return_worlds.fitting(6, 4_000, days=400)
+    day = pd.Timestamp(return_worlds.START) + pd.to_timedelta(frame["day"], unit="D")
+    flat = pd.DataFrame({
+        "line": np.arange(len(frame)), "order": frame["order"], "day": day.dt.strftime("%Y-%m-%d"),
+        "product": "p" + frame["item"].astype(str) + "-" + frame["size_no"].astype(str), "units": 1,
+        "net": frame["net"], "user": "u" + frame["user"].astype(str), "country": frame["country"],
+        "style": "s" + frame["item"].astype(str), "size": frame["size_no"],
+            "category": "c" + frame["category"].astype(str),
+        "back": frame["returned"].astype(int),
+    })  # fmt: skip
+    flat.to_csv(tmp_path / "lines.csv", index=False)
+    (tmp_path / "flat.yaml").write_text(MAPPING)
+    words = ["train", "--from", str(tmp_path / "lines.csv"), "--mapping", str(tmp_path / "flat.yaml"), "--target"]
+    result = CliRunner().invoke(app, [*words, "back", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    told = {row["measure"]: row for row in json.loads(result.stdout)["overview"]}
+    assert told["lines_judged"]["value"] > 1_000
+    assert told["auc"]["value"] > 0.6
+    wrong = CliRunner().invoke(app, [*words, "style", "--format", "json"])
+    assert wrong.exit_code == 1
+    assert "the target is 1 or 0" in str(wrong.exception)

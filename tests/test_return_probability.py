@@ -14,6 +14,7 @@ from models.return_features import COUNTS, FEATURES, SIGNS, features_of, logit
 from models.return_probability import LOGISTIC, TREES, Lines, ReturnProbability, fit, logistic, usual_product
 from pipelines.estimate.probability import probability
 from pipelines.estimate.probability_counts import counts, forget, size_sql, words_sql
+from pipelines.load.checks import CHECKS
 from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.warehouse.sql import quote
@@ -348,6 +349,9 @@ def test_a_rewritten_amount_is_named_and_refused(build: duckdb.DuckDBPyConnectio
     assert is_used
     assert score < 0.9  # what is left does not know it
     assert all(given["model"]["coefficients"][f] == 0 for f in given["model"]["refused"])
+    (check,) = (c for c in CHECKS if c.name == "features_that_leak")  # each load warns of it
+    warned = build.execute(check.select(is_increment=False)).fetchall()
+    assert {(row[0], row[1]) for row in warned} == {(leak["feature"], leak["reason"]) for leak in given["leaks"]}
 
 
 def test_a_column_that_later_exports_rewrite_is_named(build: duckdb.DuckDBPyConnection) -> None:

@@ -4,12 +4,12 @@ The file is loaded through its mapping into a warehouse of its own that is throw
 the returns. So a team can judge the method on its own history.
 """
 
+import json
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import yaml
 
 from pipelines.errors import SourceError
 from pipelines.estimate.probability import Version, trained
@@ -21,17 +21,27 @@ _RETURN_DAYS, _LATER_DAYS = 20, 200
 
 
 def with_target(mapping: Path, column: str, to: Path) -> Path:
-    """Write a mapping anew whose order lines carry the column as a dimension; raises SourceError where it has none."""
-    given: dict[str, Any] = yaml.safe_load(mapping.read_text(encoding="utf-8"))
-    found = 0
-    for table in given.get("tables") or []:
-        lines = (table.get("to") or {}).get("order_line")
-        for spec in lines if isinstance(lines, list) else [lines] if lines else []:
-            spec["dimensions"] = {**(spec.get("dimensions") or {}), TARGET: column}
-            found += 1
-    if not found:
+    """Write a mapping anew whose order lines carry the column as a dimension of their own.
+
+    The text is kept as it is but for that: what a mapping's words mean is its reader's business. Raises SourceError
+    where it maps no order line, or in a way that leaves no place for it.
+    """
+    text, own = mapping.read_text(encoding="utf-8"), f"{TARGET}: {json.dumps(column, ensure_ascii=False)}"
+    block = re.search(r"^( *)order_line: *(?:#.*)?\n((?:\1 +.*\n?|\s*\n)+)", text, re.MULTILINE)
+    inline = re.search(r"order_line: *\{", text)
+    if block is None and inline is None:
         raise SourceError(f"{mapping} maps no order_line: a model learns from order lines. Add that table to it.")
-    to.write_text(yaml.safe_dump(given, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    if block is None and inline is not None:
+        changed = f"{text[: inline.end()]}dimensions: {{{own}}}, {text[inline.end() :]}"
+    elif block is not None and "dimensions: {" in block[2]:
+        changed = text.replace(block[0], block[0].replace("dimensions: {", f"dimensions: {{{own}, ", 1), 1)
+    elif block is not None:
+        first = re.match(r"\s*?( +)(- )?", block[2])
+        indent, item = (first[1], first[2] or "") if first else ("", "")
+        line = f"{indent}{item}dimensions: {{{own}}}\n"
+        rest = block[2].replace(f"{indent}- ", f"{indent}  ", 1) if item else block[2]
+        changed = text.replace(block[2], line + rest, 1)
+    to.write_text(changed, encoding="utf-8")
     return to
 
 

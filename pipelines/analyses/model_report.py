@@ -174,13 +174,13 @@ def _months(build: Build, version: Version, joined: Any, observed: Any) -> list[
         .order_by(month)
     )
     found = []
-    for row in rows.itertuples(index=False):
-        n = int(row.lines)
-        each = Month(int(row.month), n, float(row.expected), float(row.observed), float(row.variance) ** 0.5 / n)
+    names = ["month", "lines", "expected", "observed", "variance"]
+    for number, n, expected, came, variance in rows[names].to_numpy(dtype=np.float64):
+        each = Month(int(number), int(n), float(expected), float(came), float(variance) ** 0.5 / n)
         name = f"{(each.month - 1) // 12}-{(each.month - 1) % 12 + 1:02d}"
-        is_off = n >= FEWEST_LINES and not each.is_as_expected(version.parameters["level_sd"])
+        is_off = bool(n >= FEWEST_LINES) and not each.is_as_expected(version.parameters["level_sd"])
         found.append(
-            {"measure": "calibration", "month": name, "lines": n, "value": each.observed - each.expected,
+            {"measure": "calibration", "month": name, "lines": each.lines, "value": each.observed - each.expected,
              "expected": each.expected, "observed": each.observed, "is_drifting": is_off}
         )  # fmt: skip
     return found

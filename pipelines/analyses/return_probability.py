@@ -382,7 +382,7 @@ def _means(rows: pd.DataFrame) -> dict[tuple[str | None, str | None], tuple[floa
         groups = part.groupby(list(by), dropna=True) if by else [((), part)]
         for key, group in groups:
             total = group[["amount", "units", "kg", "kg_units", "lots"]].sum()
-            names = tuple(key) + (None,) * (2 - len(key))
+            names = (*map(str, key), None, None)
             cost = total["amount"] / total["units"] if total["units"] else float("nan")
             kg = total["kg"] / total["kg_units"] if total["kg_units"] else float("nan")
             found[names[0], names[1]] = (float(cost), float(kg), int(total["lots"]))

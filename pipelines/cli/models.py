@@ -163,14 +163,14 @@ def _of_build(warehouse: str, source: str | None) -> "Version | None":
     import duckdb
 
     from pipelines.estimate.probability import trained
-    from pipelines.warehouse.build import build_path, current_build
+    from pipelines.warehouse.build import build_path, current_build, current_id
     from pipelines.warehouse.rules import OBSERVED_SQL
     from pipelines.warehouse.sql import quote
 
     settings = settings_of(warehouse)
-    with current_build(settings.warehouse) as build:
-        path = build_path(settings.warehouse, build.info["build_id"])
-    with duckdb.connect(config={"threads": settings.threads}) as connection:
+    current_build(settings.warehouse).close()  # raises where none can be read
+    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
+    with duckdb.connect(config={"threads": settings.threads} if settings.threads else {}) as connection:
         connection.execute(f"SET TimeZone = 'UTC'; ATTACH {quote(path)} AS build (READ_ONLY); USE build")
         known = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY 1").fetchall())
         wanted = [source] if source else list(known)

@@ -203,6 +203,8 @@ def _fit(
 
 def _learnt(connection: duckdb.DuckDBPyConnection, source: str) -> tuple["Training", Lines] | None:
     """Train on a fixed sample of label-complete lines, two label lags after the first; None with too few returns."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
     from models.model_training import train
 
     usable = (
@@ -216,7 +218,8 @@ def _learnt(connection: duckdb.DuckDBPyConnection, source: str) -> tuple["Traini
         return None
     sample = f"{usable} AND hash(order_line_key) % {-(-rows // _SAMPLE)} = 0"
     lines, rates, cuts = lines_of(connection, sample)
-    return train(lines, rates, cuts, rewritten(connection, source)), lines
+    with threadpool_limits(1):  # threads that wait for each other after every leaf are slower where other work runs
+        return train(lines, rates, cuts, rewritten(connection, source)), lines
 
 
 def trained(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime) -> Version | None:
@@ -303,7 +306,7 @@ def why_not_used(training: "Training") -> str:
     if judgement.auc > MOST_WHOLE:
         return why("model_leaks", figure=judgement.auc)
     if not judgement.gate.is_open:
-        return why("model_weak", n=judgement.test_rows, gain=judgement.gate.share, low=judgement.gate.low)
+        return why("model_weak", n=judgement.test_rows, gain=judgement.gate.share, least=judgement.gate.low)
     if judgement.level_sd > MOST_LEVEL_SD:
         return why("model_uneven")
     return _off(judgement)

@@ -29,19 +29,12 @@ def _text(column: str) -> str:
     return f"coalesce({column}::VARCHAR, '')"
 
 
-def keep(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, *, has_all: bool) -> None:
-    """Fill estimate_probability_state of a source from what `counts` made.
-
-    Where only some lines were counted, how styles fit stays as it was counted last.
-    """
-    day = f"(TIMESTAMP '{observed_until}'::DATE - {DAY_ZERO} + 1)"
-    known, late = f"l.day <= {day} - {LABEL_LAG_DAYS + 1}", f"l.day >= {day} - {LABEL_LAG_DAYS + LATE_DAYS}"
-    fit = "" if has_all else "AND thing <> 'fit'"
-    connection.execute(f"DELETE FROM estimate_probability_state WHERE source = {quote(source)} {fit}")
+def _things(day: str, known: str, late: str) -> list[tuple[str, str, str, str, str, str, str]]:
+    """Give what is kept as (thing, key, y, n, e, s, which lines), as SQL over lines with what their market expects."""
     y, e, n = "sum(early) / 1e6", "sum(expected) / 1e6", "count(*)"
     size = "(1000000 - early) * size_no"
     item, market = _text("item"), f"{_text('l.category')} {_JOIN} {_text('l.country')}"
-    things = [
+    return [
         ("shop", "''", y, n, e, "NULL", known),
         ("late", "''", y, n, e, "NULL", f"{known} AND {late}"),
         ("market", market, y, n, "count(price)", "sum(price) / 1e6", known),
@@ -69,6 +62,18 @@ def keep(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
             f"l.day < {day} AND customer_key IS NOT NULL",
         ),
     ]
+
+
+def keep(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, *, has_all: bool) -> None:
+    """Fill estimate_probability_state of a source from what `counts` made.
+
+    Where only some lines were counted, how styles fit stays as it was counted last.
+    """
+    day = f"(TIMESTAMP '{observed_until}'::DATE - {DAY_ZERO} + 1)"
+    known, late = f"l.day <= {day} - {LABEL_LAG_DAYS + 1}", f"l.day >= {day} - {LABEL_LAG_DAYS + LATE_DAYS}"
+    fit = "" if has_all else "AND thing <> 'fit'"
+    connection.execute(f"DELETE FROM estimate_probability_state WHERE source = {quote(source)} {fit}")
+    things = _things(day, known, late)
     selects = [
         f"SELECT {quote(thing)} AS thing, {key} AS key, {y_} AS y, {n_} AS n, {e_} AS e, {s_}::DOUBLE AS s FROM rated l"
         f" WHERE {where} GROUP BY ALL"
@@ -87,7 +92,8 @@ def keep(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
         GROUP BY ALL""")
     if has_all:
         selects.append(f"""
-            SELECT 'fit' AS thing, {item} AS key, 0 AS y, sum(kept) / 1e6 AS n, 0 AS e, sum(gap * kept) / 1e12 AS s
+            SELECT 'fit' AS thing, {_text("item")} AS key, 0 AS y, sum(kept) / 1e6 AS n, 0 AS e,
+                sum(gap * kept) / 1e12 AS s
             FROM customer_past l WHERE {known} AND gap IS NOT NULL GROUP BY ALL""")
     connection.execute(f"""
         INSERT INTO estimate_probability_state BY NAME

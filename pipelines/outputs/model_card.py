@@ -108,7 +108,8 @@ def _card(version: Version, language: str, translated: dict[str, str]) -> str:
     if judgement:
         gap = max((abs(s["expected"] - s["observed"]) for s in judgement["slices"]), default=0.0)
         parts += [f"## {words['limits']}", words["limit"].format(gap=gap)]
-    return "\n\n".join(parts)
+    text = "\n\n".join(parts)
+    return text.replace(" :", "\u00a0:").replace(" ;", "\u202f;") if language == "fr" else text
 
 
 def _judged(words: dict[str, str], judgement: dict[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """The return probability in worlds whose truth is known: a gate that noise does not pass, leaks that are named.
 
-And the distance to who knows all, calibration, and a past that no future changes. The worlds (tests/return_worlds.py)
-are written apart from the models and the sample shop. A model is fitted on lines up to a day and says what it expects of
-lines ordered at least 35 days later.
+And the distance to who knows all, calibration, and a past that no future changes. The worlds, tests/return_worlds.py,
+are written apart from the models and the sample shop. A model is fitted on lines up to a day and says what it expects
+of lines ordered at least 35 days later.
 """
 
 import json
@@ -164,7 +164,7 @@ def of_the_past() -> Claim:
                     f"SELECT day, {', '.join(COUNTS)} FROM probability_count ORDER BY order_line_key"
                 ).df()
             )
-    early, late = ([k[k["day"] <= day + 0], k[k["day"] > day]] for k in known)
+    early, late = ([k[k["day"] <= day], k[k["day"] > day]] for k in known)
     past_same, future_same = early[0].equals(late[0]), early[1].equals(late[1])
     return Claim(
         f"What {len(early[0]):,} lines knew when all labels of later lines, and of those 35 days before, are turned",
@@ -185,7 +185,7 @@ def of_speed() -> Claim:
         counted(connection)
         times = -(-SCORED_LINES // len(frame))
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE probability_count AS SELECT p.* FROM probability_count p, range(?)", [times]
+            f"CREATE OR REPLACE TEMP TABLE probability_count AS SELECT p.* FROM probability_count p, range({times})"
         )
         assert version is not None
         connection.execute("DELETE FROM estimate_return_probability")
