@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
 
-from models.return_probability import calibration_error
+from models.model_judgement import calibration_error
 
 Array = NDArray[np.float64]
 

@@ -1,9 +1,8 @@
 """The probability that an order line comes back, from what is known when it is ordered.
 
-Here: the names of the features, the fit, its calibration, and its score on later orders: whether it orders lines better
-than its base rate does, and whether it expects as much as comes, month by month. Not here: how features are computed
-(SQL in pipelines/estimate/rates.py, point in time). Good features in a plain logistic regression reach what heavier
-models reach, and a linear predictor can be scored by any SQL engine.
+Here: the two kinds of model (logistic regression and boosted trees), their fit, their score, the reasons of one line,
+and how they are kept as plain numbers. Not here: what features there are (models/return_features.py), whether a model
+is worth using (models/model_judgement.py), and which of the two is used (models/model_training.py).
 
 The level is not learnt: the rate of the product's category and country known at order time enters as it is, and the
 other features say what a line adds to it. So a rate that drifts is followed, where a level learnt from older orders
@@ -12,252 +11,258 @@ would be left behind.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
 
+from models.boosted_trees import Trees, boosted
+from models.return_features import COLUMN_OF, FEATURES, LEVEL, OF_PRODUCT, SEASON, SIGNS, logit, matrix_of
+
 Array = NDArray[np.float64]
-
-LEVEL = "market_rate"
-SEASON = ("month_sin", "month_cos")
-FEATURES = (
-    LEVEL,  # logit of the rate of the category in the country, at its level of late; its coefficient is 1
-    "item_rate",  # what the style adds to it
-    "size_rate",  # what the size adds to that
-    "customer_rate",  # log of the customer's returns over what their basket would give on average
-    "customer_lines",  # log of 1 + lines the customer bought before
-    "several_sizes",  # the order holds the style in several sizes
-    "same_style",  # log of the lines of the style in the order
-    "basket",  # log of the lines in the order
-    "price",  # log of 1 + net price of a unit
-    "discount",  # share of the price given away
-    "is_gift",
-    "is_store",
-    *SEASON,
-)
+LOGISTIC, TREES = "logistic", "trees"
 SEASON_DAYS = 730  # of orders, without which a season cannot be told from a drift
-FEWEST_LINES = 200  # of a month that is compared
-MOST_LEVEL_SD = 0.35  # of a month's level (logit), beyond which nothing is expected of a month
-_LEAST_LEVEL_SD = 0.05
-_Z = 2.33  # in one month of fifty what comes lies further off by chance
 _SLOPE_RIDGE = 100.0  # features weigh on later lines as on earlier ones within 0.1, until many lines say otherwise
-
-
-@dataclass(frozen=True)
-class Month:
-    """What was expected of a month's lines and what came, with the standard error of what came by chance alone."""
-
-    month: int
-    lines: int
-    expected: float
-    observed: float
-    se: float
-
-    def is_as_expected(self, level_sd: float) -> bool:
-        """Say whether what came lies where chance, and a level that differs by `level_sd` (logit), let it lie."""
-        level = level_sd * self.expected * (1 - self.expected)
-        return abs(self.observed - self.expected) <= _Z * float(np.hypot(self.se, level))
+_PLACE = FEATURES.index(LEVEL)
+_STEPS = 50
 
 
 @dataclass(frozen=True)
 class ReturnProbability:
-    """A fitted model: logit(p) = intercept + sum of coefficient x feature, on raw features.
+    """A fitted model: logit(p) = market_rate + intercept + slope x (sum of coefficient x feature, or of trees).
 
-    `auc`, `base_auc` and `calibration_error` (ten bins) are measured on the latest `test_rows` orders, which the fit
-    never saw, and `whole` and `months` compare there what was expected with what came. `level_sd` is the standard
-    deviation of a month's level (logit) around what is expected, chance taken off; `seen_level_sd` that of the months
-    before the latest orders alone.
+    `reference` is the mean of each feature where it was fitted; `refused` names features that it does not look at.
     """
 
+    kind: str
     intercept: float
-    coefficients: dict[str, float]
-    rows: int
-    test_rows: int
-    auc: float
-    base_auc: float
-    calibration_error: float
-    level_sd: float
-    seen_level_sd: float
-    whole: Month
-    months: tuple[Month, ...]
+    slope: float
+    coefficients: Mapping[str, float]
+    trees: Trees | None
+    reference: Mapping[str, float]
+    refused: tuple[str, ...] = ()
+
+    def margin(self, x: ArrayLike) -> Array:
+        """Give the logit of each row of a matrix of `FEATURES`."""
+        matrix = np.asarray(x, dtype=np.float64)
+        return np.asarray(matrix[:, _PLACE] + self.intercept + self.slope * self._raw(matrix))
+
+    def _raw(self, matrix: Array) -> Array:
+        """Give what is added to the level, before the slope."""
+        if self.trees:
+            return self.trees.score(matrix)
+        total = np.zeros(len(matrix))  # column by column: a matrix product rounds by the place of a row among others
+        for place, weight in enumerate(self._weights()):
+            if weight:
+                total += weight * matrix[:, place]
+        return total
+
+    def _weights(self) -> Array:
+        return np.array([self.coefficients.get(f, 0.0) if f != LEVEL else 0.0 for f in FEATURES])
 
     def score(self, frame: Mapping[str, ArrayLike]) -> Array:
         """Give the probability of each row; `frame` holds a column per feature."""
-        return np.asarray(
-            scipy.special.expit(self.intercept + _matrix(frame) @ np.array([self.coefficients[f] for f in FEATURES]))
+        return np.asarray(scipy.special.expit(self.margin(matrix_of(frame))))
+
+    def reasons(self, x: ArrayLike, most: int = 3) -> list[list[tuple[str, float]]]:
+        """Give the features that move each row most from one with the features' means, with what they add to the logit.
+
+        Exact for the logistic regression, whose parts add up; of trees it is what the score loses when the feature
+        alone is put to its mean.
+        """
+        matrix = np.asarray(x, dtype=np.float64)
+        mean = np.array([self.reference[f] for f in FEATURES])
+        if self.trees is None:
+            parts = self.slope * self._weights() * (matrix - mean)
+            parts[:, _PLACE] = matrix[:, _PLACE] - mean[_PLACE]
+        else:
+            whole, parts = self.margin(matrix), np.empty(matrix.shape)
+            for place in range(len(FEATURES)):
+                usual = matrix.copy()
+                usual[:, place] = mean[place]
+                parts[:, place] = whole - self.margin(usual)
+        first = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :most]
+        return [
+            [(FEATURES[place], float(row[place])) for place in places if row[place]]
+            for row, places in zip(parts, first, strict=True)
+        ]
+
+    def plain(self) -> dict[str, Any]:
+        """Give the model as numbers and texts, for JSON."""
+        return {
+            "kind": self.kind,
+            "intercept": self.intercept,
+            "slope": self.slope,
+            "coefficients": dict(self.coefficients),
+            "trees": self.trees.plain() if self.trees else None,
+            "reference": dict(self.reference),
+            "refused": list(self.refused),
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "ReturnProbability":
+        """Read it back; a feature that it does not know weighs nothing."""
+        return cls(
+            plain["kind"],
+            float(plain["intercept"]),
+            float(plain["slope"]),
+            plain["coefficients"],
+            Trees.of(plain["trees"]) if plain["trees"] else None,
+            {f: float(plain["reference"].get(f, 0.0)) for f in FEATURES},
+            tuple(plain["refused"]),
         )
 
-    def beats_base_rate(self, margin: float = 0.005) -> bool:
-        """Tell whether it orders later lines better than the product's own past rate does."""
-        return self.auc > self.base_auc + margin
 
-    def off_month(self) -> Month | None:
-        """Give the month of later orders, or their whole (month 0), of which the months before expected too much.
-
-        The one that came out least; None where all did.
-        """
-        off = [m for m in (*self.months, self.whole) if not m.is_as_expected(self.seen_level_sd)]
-        return max(off, key=lambda m: abs(m.observed - m.expected)) if off else None
-
-
-def _matrix(frame: Mapping[str, ArrayLike]) -> Array:
-    return np.column_stack([np.asarray(frame[f], dtype=np.float64) for f in FEATURES])
-
-
-def _split_labels(returned: Array) -> tuple[NDArray[np.int64], Array]:
-    """Turn shares returned into weighted yes and no rows: all yes rows first, then all no rows."""
-    yes = np.ones(returned.size, dtype=np.int64)
-    return np.concatenate([yes, 1 - yes]), np.concatenate([returned, 1 - returned])
+def usual_product(x: ArrayLike) -> Array:
+    """Give lines as they were had their products been usual for their category."""
+    matrix = np.array(x, dtype=np.float64)
+    matrix[:, [FEATURES.index(f) for f in OF_PRODUCT]] = 0.0
+    return matrix
 
 
 def logistic(x: ArrayLike, share: ArrayLike, offset: ArrayLike, ridge: ArrayLike) -> Array:
-    """Fit logit(share) = offset + x @ weight with a ridge on each weight; gives the weights.
+    """Fit logit(share) = offset + x @ weight with a ridge on each weight, by Newton's steps; gives the weights.
 
     `share` may be a fraction. scikit-learn's logistic regression knows no offset.
 
     >>> logistic([[1, 0], [1, 1]] * 50, [0.25, 0.75] * 50, [0] * 100, [0, 0]).round(3).tolist()
     [-1.099, 2.197]
     """
-    from scipy.optimize import minimize
-
     matrix, y = np.asarray(x, dtype=np.float64), np.asarray(share, dtype=np.float64)
     base, penalty = np.asarray(offset, dtype=np.float64), np.asarray(ridge, dtype=np.float64)
 
-    def loss(weight: Array) -> tuple[float, Array]:
+    def loss(weight: Array) -> float:
         eta = base + matrix @ weight
-        slope = matrix.T @ (scipy.special.expit(eta) - y) + penalty * weight
-        return float((np.logaddexp(0, eta) - y * eta).sum() + 0.5 * penalty @ weight**2), slope
+        return float((np.logaddexp(0, eta) - y * eta).sum() + 0.5 * penalty @ weight**2)
 
-    def curve(weight: Array) -> Array:
+    weight = np.zeros(matrix.shape[1])
+    at = loss(weight)
+    for _ in range(_STEPS):
         p = scipy.special.expit(base + matrix @ weight)
-        return np.asarray((matrix * (p * (1 - p))[:, None]).T @ matrix + np.diag(penalty))
+        slope = matrix.T @ (p - y) + penalty * weight
+        curve = (matrix * (p * (1 - p))[:, None]).T @ matrix + np.diag(penalty + 1e-9)
+        step, further = np.linalg.solve(curve, slope), 1.0
+        while (reached := loss(weight - further * step)) > at + 1e-9 * abs(at) and further > 1e-6:
+            further /= 2
+        weight, gain, at = weight - further * step, at - reached, reached
+        if gain <= 1e-10 * max(abs(at), 1.0):
+            break
+    return weight
 
-    start = np.zeros(matrix.shape[1])
-    found = minimize(loss, start, jac=True, hess=curve, method="trust-exact", options={"gtol": 1e-6 * max(y.size, 1)})
-    return np.asarray(found.x, dtype=np.float64)
 
+@dataclass(frozen=True)
+class Lines:
+    """Lines to learn from: their features, the share of each that came back, and when they were ordered.
 
-def area_under_curve(returned: ArrayLike, score: ArrayLike) -> float:
-    """Give the probability that a returned line scores higher than a kept one; NaN without both.
-
-    >>> area_under_curve([0, 0, 1], [.1, .4, .3])
-    0.5
+    `x` is a matrix of `FEATURES`, `share` 0 to 1, `day` and `month` are numbers.
     """
-    from sklearn.metrics import roc_auc_score
 
-    share, values = np.asarray(returned, dtype=np.float64), np.asarray(score, dtype=np.float64)
-    label, weight = _split_labels(share)
-    if share.sum() <= 0 or (1 - share).sum() <= 0:
-        return float("nan")
-    return float(roc_auc_score(label, np.concatenate([values, values]), sample_weight=weight))
+    x: Array
+    share: Array
+    day: NDArray[np.int64]
+    month: NDArray[np.int64]
+
+    def of(self, rows: NDArray[Any]) -> "Lines":
+        """Choose some of them."""
+        return Lines(self.x[rows], self.share[rows], self.day[rows], self.month[rows])
+
+    def has_season(self) -> bool:
+        """Say whether a season can be learnt from them."""
+        return bool(self.day.max() - self.day.min() >= SEASON_DAYS)
 
 
-def calibration_error(returned: ArrayLike, probability: ArrayLike, bins: int = 10) -> float:
-    """Give the mean gap between predicted and observed shares over equally filled bins.
+def fit(lines: Lines, kind: str, refused: tuple[str, ...] = (), slope: float | None = None) -> ReturnProbability:
+    """Fit a model of one kind; with a `slope` given to all lines, else to the earlier 80% of the days.
 
-    >>> round(calibration_error([0, 1, 0, 1], [.5, .5, .5, .5], bins=2), 2)
-    0.0
+    Without it the slope is measured on the later 20%, which the fit does not see. The level is of all lines. What a
+    month differs by is no feature's doing: each month has its own level while features are weighed. Features refused,
+    and seasonal ones under `SEASON_DAYS`, weigh nothing.
     """
-    order = np.argsort(np.asarray(probability, dtype=np.float64), kind="stable")
-    share, p = np.asarray(returned, dtype=np.float64)[order], np.asarray(probability, dtype=np.float64)[order]
-    parts = zip(np.array_split(share, bins), np.array_split(p, bins), strict=True)
-    return float(sum(abs(a.sum() - b.sum()) for a, b in parts) / max(p.size, 1))
+    if slope is None:
+        at = np.quantile(lines.day, 0.8)
+        early, late = lines.of(lines.day <= at), lines.of(lines.day > at)
+        has_late = late.share.size and 0 < late.share.mean() < 1
+        first = fit(early, kind, refused, 1.0)
+        return _levelled(first, lines, _slope(first, late) if has_late else 1.0)
+    unseen = {*refused, LEVEL, *(() if lines.has_season() else SEASON)}
+    x = lines.x.copy()
+    x[:, [FEATURES.index(f) for f in unseen]] = 0.0
+    mean = np.array([lines.x[:, i].mean() if lines.x.size else 0.0 for i in range(len(FEATURES))])
+    reference = dict(zip(FEATURES, map(float, mean), strict=True))
+    weights, trees = {}, None
+    if kind == LOGISTIC:
+        weights = _weigh(x, lines)
+    else:
+        trees = _boost(x, lines)
+    model = ReturnProbability(kind, 0.0, 1.0, weights, trees, reference, tuple(refused))
+    return _levelled(model, lines, slope)
 
 
-def monthly(returned: ArrayLike, probability: ArrayLike, month: ArrayLike) -> tuple[Month, ...]:
-    """Compare each month of at least `FEWEST_LINES` lines with what was expected of it.
+def _weigh(x: Array, lines: Lines) -> dict[str, float]:
+    """Weigh standardised features; gives coefficients of raw ones."""
+    sd = x.std(0)
+    varies = sd > 1e-9
+    months = np.unique(lines.month)
+    own_level = (lines.month[:, None] == months).astype(np.float64)
+    penalty = np.r_[np.ones(int(varies.sum())), np.full(months.size, 1e-3)]
+    both = np.hstack([((x - x.mean(0)) / np.where(varies, sd, 1.0))[:, varies], own_level])
+    weights = np.zeros(len(FEATURES))
+    weights[varies] = logistic(both, lines.share, lines.x[:, _PLACE], penalty)[: int(varies.sum())] / sd[varies]
+    return dict(zip(FEATURES, map(float, weights), strict=True)) | {LEVEL: 1.0}
 
-    >>> monthly([1, 0] * 100, [0.25] * 200, [3] * 200)[0].is_as_expected(0.1)
-    False
+
+def _boost(x: Array, lines: Lines) -> Trees:
+    """Boost what features add to the level.
+
+    Trees know no offset. A line that its level and month expect to come back with probability q counts (1/q) as
+    returned and 1 / (1 - q) as kept: what is then learnt is the log odds less those of q (King and Zeng 2001, Political
+    Analysis 9: prior correction).
     """
-    share, p = np.asarray(returned, dtype=np.float64), np.asarray(probability, dtype=np.float64)
-    months, place = np.unique(np.asarray(month), return_inverse=True)
-    lines = np.bincount(place, minlength=len(months))
-    sums = [np.bincount(place, v, len(months)) for v in (p, share, p * (1 - p))]
-    return tuple(
-        Month(int(m), int(n), float(e / n), float(y / n), float(np.sqrt(v) / n))
-        for m, n, e, y, v in zip(months, lines, *sums, strict=True)
-        if n >= FEWEST_LINES
-    )
+    months, place = np.unique(lines.month, return_inverse=True)
+    own = (place[:, None] == np.arange(months.size)).astype(np.float64)
+    level = lines.x[:, _PLACE]
+    level = level + own @ logistic(own, lines.share, level, np.full(months.size, 1.0))
+    q = np.clip(scipy.special.expit(level), 0.02, 0.98)
+    yes, no = lines.share > 0, lines.share < 1
+    weight = np.r_[(lines.share / q)[yes], ((1 - lines.share) / (1 - q))[no]]
+    label = np.r_[np.ones(int(yes.sum()), dtype=np.int64), np.zeros(int(no.sum()), dtype=np.int64)]
+    both = np.vstack([x[yes], x[no]])
+    return boosted(both, label, weight / weight.mean(), SIGNS)
 
 
-def _level_sd(months: tuple[Month, ...]) -> float:
-    """Give how much months differ in level (logit) from what is expected of them, chance taken off."""
-
-    def logit(rate: float) -> float:
-        inside = min(max(rate, 1e-4), 1 - 1e-4)
-        return float(np.log(inside / (1 - inside)))
-
-    excess = [
-        (logit(m.observed) - logit(m.expected)) ** 2 - (m.se / max(m.expected * (1 - m.expected), 1e-4)) ** 2
-        for m in months
-    ]
-    return max(float(np.mean(excess)), _LEAST_LEVEL_SD**2) ** 0.5 if excess else _LEAST_LEVEL_SD
+def _slope(model: ReturnProbability, late: Lines) -> float:
+    """Say how far what the features add is to be stretched, from lines that the fit did not see."""
+    raw, level = model._raw(late.x), late.x[:, _PLACE]
+    both = np.column_stack([np.ones(raw.size), raw - raw.mean()])
+    _, steeper = logistic(both, late.share, level + raw, [1e-6, _SLOPE_RIDGE])
+    return float(np.clip(1 + steeper, 0.05, 3.0))
 
 
-def fit(
-    frame: Mapping[str, ArrayLike],
-    returned: ArrayLike,
-    ordered_day: ArrayLike,
-    base_rate: ArrayLike,
-    month: ArrayLike | None = None,
-) -> ReturnProbability:
-    """Fit on the earliest 70% of the days' lines and score on the latest 15%.
+def _levelled(model: ReturnProbability, lines: Lines, slope: float) -> ReturnProbability:
+    """Set the slope, and the level to what came of the lines."""
+    stretched = lines.x[:, _PLACE] + slope * model._raw(lines.x)
+    level = float(logistic(np.ones((lines.share.size, 1)), lines.share, stretched, [1e-6])[0])
+    return ReturnProbability(model.kind, level, slope, model.coefficients, model.trees, model.reference, model.refused)
 
-    The slope is calibrated on the 15% between, the level on both.
 
-    `returned` is the share of the line's units that came back (0 or 1 for single units), complete for every row;
-    `base_rate` the rate of its product before the order, as a probability; `month` numbers the months (30 days each
-    unless given). Rows of one day stay together. Features are standardised, and the coefficients given back for raw
-    ones; seasonal ones are 0 under `SEASON_DAYS`.
+def columns_with(refused: tuple[str, ...]) -> tuple[str, ...]:
+    """Add to refused features those that rest on the same column of the order line.
+
+    >>> columns_with(("price",))
+    ('basket_value', 'discount', 'price', 'relative_price')
     """
-    x, share = _matrix(frame), np.asarray(returned, dtype=np.float64)
-    day, base = np.asarray(ordered_day), np.asarray(base_rate, dtype=np.float64)
-    months = day // 30 if month is None else np.asarray(month)
-    place = FEATURES.index(LEVEL)
-    level, x[:, place] = x[:, place].copy(), 0.0
-    if day.max() - day.min() < SEASON_DAYS:
-        x[:, [FEATURES.index(f) for f in SEASON]] = 0.0
-    first, second = np.quantile(day, [0.7, 0.85])
-    train, hold, test = day <= first, (day > first) & (day <= second), day > second
-    mean, sd = x[train].mean(0), x[train].std(0)
-    sd = np.where(sd > 1e-9, sd, np.inf)
-    own_level = (months[train, None] == np.unique(months[train])).astype(
-        np.float64
-    )  # what a month differs by is no feature's doing
-    penalty = np.r_[np.ones(len(FEATURES)), np.full(own_level.shape[1], 1e-3)]
-    weight = (
-        logistic(np.hstack([(x[train] - mean) / sd, own_level]), share[train], level[train], penalty)[: len(FEATURES)]
-        / sd
-    )
-    if hold.any() and 0 < share[hold].mean() < 1:
-        z = x[hold] @ weight
-        _, steeper = logistic(
-            np.column_stack([np.ones(z.size), z - z.mean()]), share[hold], level[hold] + z, [1e-6, _SLOPE_RIDGE]
-        )
-        weight = weight * float(np.clip(1 + steeper, 0.2, 5.0))
-    seen = train | hold
-    intercept = float(logistic(np.ones((int(seen.sum()), 1)), share[seen], level[seen] + x[seen] @ weight, [1e-6])[0])
-    predicted = scipy.special.expit(level + intercept + x @ weight)
-    weight[place] = 1.0
-    before, later = (monthly(share[rows], predicted[rows], months[rows]) for rows in (seen, test))
-    return ReturnProbability(
-        intercept=float(intercept),
-        coefficients=dict(zip(FEATURES, map(float, weight), strict=True)),
-        rows=int(train.sum()),
-        test_rows=int(test.sum()),
-        auc=area_under_curve(share[test], predicted[test]),
-        base_auc=area_under_curve(share[test], scipy.special.logit(np.clip(base[test], 1e-6, 1 - 1e-6))),
-        calibration_error=calibration_error(share[test], predicted[test]) if test.any() else float("nan"),
-        level_sd=_level_sd((*before, *later)),
-        seen_level_sd=_level_sd(before),
-        whole=_whole(share[test], predicted[test]),
-        months=later,
-    )
+    of = {COLUMN_OF[f] for f in refused if f in COLUMN_OF}
+    return tuple(sorted({*refused, *(f for f, column in COLUMN_OF.items() if column in of)}))
 
 
-def _whole(share: Array, p: Array) -> Month:
-    if not p.size:
-        return Month(0, 0, float("nan"), float("nan"), 0.0)
-    return Month(0, int(p.size), float(p.mean()), float(share.mean()), float(np.sqrt((p * (1 - p)).sum()) / p.size))
+def base_model(rate: ArrayLike, share: ArrayLike) -> tuple[float, float]:
+    """Fit how a past rate is to be read as a probability: level and slope of its logit.
+
+    >>> level, slope = base_model([0.2, 0.4] * 500, [0.2, 0.4] * 500)
+    >>> round(level, 2), round(slope, 2)
+    (0.0, 1.0)
+    """
+    x = logit(rate)
+    found = logistic(np.column_stack([np.ones(x.size), x]), np.asarray(share), np.zeros(x.size), [1e-6, 1e-3])
+    return float(found[0]), float(found[1])

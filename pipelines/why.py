@@ -84,8 +84,18 @@ SENTENCES: Mapping[str, str] = {
     " came",
     "model_off_later": "the model that expects returns is not used: it expected {expected:.1%} of later orders, and"
     " {observed:.1%} came",
-    "model_weak": "the model that expects returns is not used: it orders later lines no better than the past rate of"
-    " their product does",
+    "model_weak": "the model that expects returns is not used: on {n:,} later lines it predicts no better than past"
+    " rates do (log loss lower by {gain:.2%}, lower bound {least:.2%})",
+    "model_short": "the model that expects returns is not used: too few weeks of later orders to judge it",
+    "model_leaks": "the model that expects returns is not used: it separates later lines too well ({figure:.3f} of 1)"
+    " for what is known when they are ordered",
+    "model_kept": "not in use: it expects later lines no better than the model in use",
+    "leak_alone": "{feature} is not used to expect returns: alone it separates returned from kept lines ({figure:.3f}"
+    " of 1), so it was written after the return",
+    "leak_pure": "{feature} is not used to expect returns: {share} of the lines with one of its values came back, so"
+    " it was written after the return",
+    "leak_rewritten": "{feature} is not used to expect returns: it changed in a later export for {share} of the"
+    " returned lines, and for far fewer of the kept ones",
     "model_uneven": "the model that expects returns is not used: what comes differs too much from month to month",
     # what a number does not rest on
     "part": "{share} of {what}",

@@ -1,6 +1,7 @@
 """The endpoint over a real server on loopback: what it answers, whom it refuses, and that a new build is seen."""
 
 import contextlib
+import hmac
 import http.client
 import json
 import shutil
@@ -21,9 +22,11 @@ import pandas as pd
 import pytest
 import uvicorn
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from pipelines import analyses, metrics
+from pipelines.analyses import return_probability
 from pipelines.cli import app
 from pipelines.errors import ServeError
 from pipelines.load import load
@@ -32,6 +35,7 @@ from pipelines.metrics.bind import observed
 from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
+from pipelines.warehouse.star import STAR
 from tests import any_shop
 from tests.conftest import TINY_SHOP, fresh, write_shop
 
@@ -51,6 +55,14 @@ class Client:
         body = json.loads(answer.read())
         connection.close()
         return answer.status, body
+
+    def post(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", path, body, headers={"X-API-Key": KEY, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+        connection.close()
+        return answer.status, found
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +252,61 @@ def test_a_new_build_is_seen_and_many_may_ask_meanwhile(started: Any, tmp_path: 
     assert client.get("/v1/returns/R9/refund-by")[1]["legal_refund_by"] is None  # nothing was sent yet
 
 
+def test_a_basket_is_scored_as_the_command_line_scores_it(
+    sample_client: Client, sample_settings: Settings, tmp_path: Path
+) -> None:
+    """A customer by the shop's own id: hashed on the way in, known by what they sent back before."""
+    with current_build(sample_settings.warehouse) as build:
+        lines = STAR.tables["fact_order_line"].c
+        known = build.fetch(select(lines.product_id, lines.country).where(lines.units_sold > 0).limit(3))
+    files = [f for f in sample_settings.warehouse.parent.rglob("order_line*") if ".csv" in f.name]
+    customer = pd.read_csv(files[0], dtype=str)["customer_id"].value_counts().index[0]
+    basket = [
+        {"product_id": product, "country": country, "net_amount": 40.0, "order_id": "1", "customer_id": customer}
+        for product, country in known.itertuples(index=False, name=None)
+    ]
+    status, told = sample_client.post("/v1/probability", json.dumps({"lines": basket}).encode())
+    assert status == 200, told
+    with current_build(sample_settings.warehouse) as build:
+        source = next(iter(return_probability.current_models(build)))
+        key = sample_settings.key_file.read_bytes()
+        hashed = f"{source}:{hmac.new(key, customer.encode(), 'sha256').hexdigest()[:32]}"
+        customers = STAR.tables["dim_customer"].c
+        assert len(build.fetch(select(customers.customer_key).where(customers.customer_id == hashed).limit(1)))
+        own = return_probability.score_lines(build, [line | {"customer_id": hashed} for line in basket])
+        strangers = return_probability.score_lines(build, [line | {"customer_id": "nobody"} for line in basket])
+    assert [line["probability"] for line in told["lines"]] == pytest.approx([s.probability for s in own])
+    assert [s.probability for s in own] != pytest.approx([s.probability for s in strangers])
+    assert customer not in json.dumps(told)
+    schema = sample_client.get("/openapi.json")[1]["paths"]["/v1/probability"]["post"]
+    answered = schema["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    assert set(told) == set(answered)
+    assert set(told["lines"][0]) == set(answered["lines"]["items"]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "why"),
+    [
+        (b"{", 400, "no JSON"),
+        (b"\xff", 400, "no JSON"),
+        (b"[]", 400, "lines"),
+        (b'{"lines": []}', 400, "no line"),
+        (b'{"lines": [3]}', 400, "Line 1 is no object"),
+        (b'{"lines": [{"product_id": "a"}]}', 400, "no country"),
+        (b'{"lines": [{"product_id": "a", "country": "FR", "net_amount": 1' + b"0" * 400 + b"}]}", 400, "no number"),
+        (b'{"lines": [{"product_id": "a", "country": "FR", "net_amount": NaN}]}', 400, "no number"),
+        (b'{"lines": [{"product_id": "\\ud800", "country": "FR"}]}', 400, "no text"),
+        (b'{"lines": [{"product_id": "' + b"a" * 201 + b'", "country": "FR"}]}', 400, "no text"),
+        (b'{"lines": [' + b"{}," * 1000 + b"{}]}", 400, "too many at once"),
+        (b"[" * 100_000, 400, "no JSON"),
+        (b" " * (3 << 20), 413, "too much at once"),
+    ],
+)
+def test_a_basket_that_cannot_be_read_says_why(sample_client: Client, body: bytes, status: int, why: str) -> None:
+    found, told = sample_client.post("/v1/probability", body)
+    assert (found, why in told["error"]) == (status, True), told
+
+
 def test_everything_it_answers_is_described(tiny_client: Client) -> None:
     about = tiny_client.get("/openapi.json", "")[1]
     assert about["openapi"].startswith("3.1")
@@ -270,9 +337,12 @@ def test_what_there_is_to_ask_for_is_described_to_those_who_may_ask(tiny_client:
 
 def test_other_methods_are_told_which_there_are(tiny_client: Client) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
-    connection.request("TRACE", "/v1/health")
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    for method, path, allowed in (("TRACE", "/v1/health", "GET, HEAD"), ("GET", "/v1/probability", "POST")):
+        connection.request(method, path, headers={"X-API-Key": KEY})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())["error"]
+        assert (answer.status, sorted(answer.headers["Allow"].split(", "))) == (405, allowed.split(", "))
+        assert answer.headers["Allow"] in told
     connection.close()
 
 

@@ -25,6 +25,9 @@ PARTS: dict[str, Any] = {
     "age": 12,
     "factor": 1.27,
     "said": "nothing there",
+    "figure": 0.987,
+    "gain": -0.0012,
+    "least": -0.008,
 }
 
 

@@ -9,5 +9,16 @@ from pipelines.cli.app import app, main
 
 __all__ = ["app", "main"]
 
-for subject in ("loading", "upkeep", "numbers", "promises", "policies", "margin", "carbon", "actions", "alerts"):
+for subject in (
+    "loading",
+    "upkeep",
+    "numbers",
+    "promises",
+    "models",
+    "policies",
+    "margin",
+    "carbon",
+    "actions",
+    "alerts",
+):
     import_module(f"{__name__}.{subject}")  # verbs are listed in this order

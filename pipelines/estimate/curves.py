@@ -33,8 +33,6 @@ from pipelines.warehouse.rules import OBSERVED_SQL, RETURNED_SQL, curve_day_sql
 
 _RATES_REFIT_DAYS = 7
 _DRIFT = 0.05  # change in the number of confirmed returns that asks for new curves and priors before their time
-LEVEL_DAYS = 120  # of orders that say at what level returns are of late
-LEVEL_LINES = 300  # that all orders before count for beside them
 _CELL = "source, category, channel, window_days, is_dated"
 _SOLD_SQL = (
     "SELECT DISTINCT source, category, channel, window_days, window_ends_on IS NOT NULL AS is_dated FROM"

@@ -244,6 +244,16 @@ CHECKS = (
         " AND (derogation_reason IS NULL OR evidence_ref IS NULL)",
         False,
     ),
+    Check(
+        "features_that_leak",
+        "A column of the order lines tells what came back, so it was written after the return: it is not used to expect"
+        " returns. Load an export that keeps it as it was when the order was placed.",
+        """SELECT unnest(json_extract_string(parameters, '$.leaks[*].feature')) AS feature,
+            unnest(json_extract_string(parameters, '$.leaks[*].reason')) AS reason, model_id
+        FROM (FROM model_version WHERE model = 'return_probability'
+            QUALIFY row_number() OVER (PARTITION BY parameters->>'$.source' ORDER BY fitted_at DESC) = 1)""",
+        False,
+    ),
 )
 
 

@@ -1,8 +1,8 @@
-"""A small JSON endpoint beside the pages: the promise that can be made, and by when a return must be refunded.
+"""A small JSON endpoint beside the pages: what can be promised, by when to refund, and what a basket will bring back.
 
 For a shop or an order system that shows them to its customer. It reads the published build and notices a new one,
 answers who holds the key, listens on the loopback address unless told otherwise, and keeps no log of who asked what.
-Return ids go in; no personal data comes out.
+Return ids and customers' ids go in, the latter are hashed at once; no personal data comes out.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import ipaddress
 import os
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -30,19 +30,18 @@ from pipelines import analyses, metrics
 from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
 from pipelines.metrics.bind import observed
 from pipelines.metrics.question import Question
+from pipelines.outputs import checkout
 from pipelines.outputs.gauges import CONTENT_TYPE, exposition
+from pipelines.outputs.serve_description import AT, LANE, choices, openapi
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build, literal_instant
 from pipelines.warehouse.rules import promise_state
 from pipelines.warehouse.star import STAR
 
-VERSION = "1"  # of the answers
 REQUEST_SECONDS = 10  # for a whole request, its header and its body
 MOST_CONNECTIONS = 256  # above them the one that keeps us waiting longest is closed
 MOST_ANSWERS = 2000  # kept of one build
-AT = (0.5, 0.999)  # probabilities to keep a promise with
-LANE = {"market": "country", "method": "method", "carrier": "carrier"}
 
 
 def key_of(settings: Settings) -> tuple[str, bool]:
@@ -105,12 +104,17 @@ class Reader:
         """Give what `about` says where the build readers see now is open already, else nothing."""
         return self._about if self._about.get("build_id") == current_id(self._settings.warehouse) else {}
 
-    def ask(self, key: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
-        """Answer a question on the build readers see now; the answer says which it was and up to when it knows."""
+    def ask(self, key: Hashable | None, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        """Answer a question on the build readers see now; the answer says which it was and up to when it knows.
+
+        It is kept under the key, unless that is None.
+        """
         with self._asking:
             build, about, answers = self._current()
             while self._replaced:
                 self._replaced.pop().close()
+            if key is None:
+                return {**question(build), **about}
             if key not in answers:
                 if len(answers) >= MOST_ANSWERS:
                     answers.clear()
@@ -275,6 +279,19 @@ class _Endpoint:
             return _wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
         return Answer(found)
 
+    async def post_probability(self, request: Request) -> Response:
+        """Answer with the probability that each line of a basket comes back."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > checkout.MOST_BYTES:
+                return _wrong(413, f"That is too much at once: send at most {checkout.MOST_BYTES >> 20} MiB.")
+        asked = checkout.read(body)
+        customer = await run_in_threadpool(checkout.hasher, self._settings)
+        return Answer(
+            await run_in_threadpool(self._reader.ask, None, lambda b: checkout.probabilities(b, asked, customer))
+        )
+
     async def get_health(self, request: Request) -> Response:
         """Answer whether a build can be read."""
         return Answer({"status": "ok", **(self._reader.seen() or await asyncio.to_thread(self._reader.about))})
@@ -303,7 +320,8 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
-    return _wrong(405, "Questions are asked with GET.", {"Allow": "GET, HEAD"})
+    headers = getattr(error, "headers", None) or {}
+    return _wrong(405, f"This is asked with {headers.get('Allow', 'GET')}.", headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -324,6 +342,7 @@ def application(settings: Settings, key: str) -> Starlette:
             Route("/v1/health", at.guarded(at.get_health, is_open=True)),
             Route("/v1/promise", at.guarded(at.get_promise)),
             Route("/v1/returns/{return_id}/refund-by", at.guarded(at.get_refund_by)),
+            Route("/v1/probability", at.guarded(at.post_probability), methods=["POST"]),
             Route("/metrics", at.guarded(at.get_gauges)),
         ],
         exception_handlers=handlers,
@@ -384,190 +403,6 @@ class Impatient(H11Protocol):
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
-
-
-def choices(build: Build) -> dict[str, list[str]]:
-    """List what a promise can be asked for on a build: the values of each parameter."""
-    names = {**LANE, "promise": "promise_id"}
-    return {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
-
-
-_NUMBER, _TEXT = {"type": ["number", "null"]}, {"type": "string"}
-_WHEN = {"type": ["string", "null"], "format": "date-time"}
-_SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-_PRICE = {
-    "type": "object",
-    "properties": {
-        "duration": _NUMBER,
-        "kept": _SHARE,
-        "low": _SHARE,
-        "high": _SHARE,
-        "broken_a_month": _NUMBER,
-        "is_published": {"type": "boolean"},
-        "is_possible": {"type": "boolean"},
-    },
-}
-_LANE = {
-    "type": "object",
-    "properties": {
-        "promise": _TEXT,
-        "market": _TEXT,
-        "method": _TEXT,
-        "carrier": _TEXT,
-        "at": _SHARE,
-        "unit": _TEXT,
-        "published": _NUMBER,
-        "possible": _NUMBER,
-        "low": _NUMBER,
-        "high": _NUMBER,
-        "kept": _SHARE,
-        "kept_low": _SHARE,
-        "kept_high": _SHARE,
-        "n": {"type": "integer"},
-        "a_month": _NUMBER,
-        "is_unkeepable": {"type": "boolean"},
-        "coverage": _SHARE,
-        "reason": _TEXT,
-        "caution": _TEXT,
-        "prices": {"type": "array", "items": _PRICE},
-    },
-}
-_DATES = dict.fromkeys(
-    (
-        "refund_by",
-        "legal_refund_by",
-        "promised_refund_by",
-        "refunded_at",
-        "expected_at",
-        "expected_from",
-        "expected_to",
-    ),
-    _WHEN,
-)
-_STATES = {
-    "type": "object",
-    "additionalProperties": {
-        "type": "string",
-        "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"],
-    },
-}
-
-
-def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """Describe the endpoint (OpenAPI 3.1), with the `values` of parameters where they are given."""
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Backhaul",
-            "version": VERSION,
-            "description": "The promise that can be made, and by when a return must be refunded.",
-        },
-        "components": {
-            "securitySchemes": {
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                "bearer": {"type": "http", "scheme": "bearer"},
-            }
-        },
-        "security": [{"key": []}, {"bearer": []}],
-        "paths": {
-            "/v1/promise": {"get": _describe_promise(values or {})},
-            "/v1/returns/{return_id}/refund-by": {"get": _describe_refund_by()},
-            "/metrics": {
-                "get": {
-                    "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
-                    "responses": {
-                        "200": {
-                            "description": "Gauges",
-                            "content": {"application/openmetrics-text": {"schema": _TEXT}},
-                        },
-                        **_describe_errors(),
-                    },
-                }
-            },
-            "/v1/health": {
-                "get": {
-                    "summary": "Whether a build can be read; wants no key",
-                    "security": [],
-                    "responses": {"200": _described("It can", {"status": _TEXT}), **_describe_errors()},
-                }
-            },
-        },
-    }
-
-
-def _described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """Describe an answer: its own properties, then which build it is of and up to when that knows."""
-    about = {"build_id": _TEXT, "observed_until": _WHEN}
-    return {
-        "description": sentence,
-        "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}},
-    }
-
-
-def _describe_errors() -> dict[str, Any]:
-    """Describe the answers that every path may give instead."""
-    return {
-        code: {
-            "description": sentence,
-            "content": {"application/json": {"schema": {"type": "object", "properties": {"error": _TEXT}}}},
-        }
-        for code, sentence in (
-            ("400", "What was asked is wrong; `error` says how"),
-            ("401", "No key, or a wrong one"),
-            ("503", "Nothing has been published yet, or too much is asked at once"),
-        )
-    }
-
-
-def _describe_promise(values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Describe the question what promise can be made, with the values its parameters take."""
-
-    def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
-        if known := values.get(name):  # one that is empty is not given
-            schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
-        return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
-
-    return {
-        "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
-        "parameters": [
-            query("market", "ISO country", _TEXT),
-            query("method", "Hand-over method", _TEXT),
-            query("carrier", "Return carrier", _TEXT),
-            query("promise", "Promise, `refund` unless said", _TEXT),
-            query(
-                "at",
-                "Probability to keep it with, 0.95 unless said",
-                {"type": "number", "minimum": AT[0], "maximum": AT[1]},
-            ),
-        ],
-        "responses": {
-            "200": _described("Offers, busiest lane first", {"lanes": {"type": "array", "items": _LANE}}),
-            **_describe_errors(),
-        },
-    }
-
-
-def _describe_refund_by() -> dict[str, Any]:
-    """Describe the question by when a return must be refunded."""
-    path = {
-        "name": "return_id",
-        "in": "path",
-        "required": True,
-        "description": "Id of the return in its source, with or without the source in front",
-        "schema": _TEXT,
-    }
-    return {
-        "summary": "By when a return must be refunded, by law and by promise, and when it will probably be",
-        "parameters": [path],
-        "responses": {
-            "200": _described(
-                "Dates (UTC); empty as long as they are not fixed",
-                {"return_id": _TEXT, **_DATES, "promises": _STATES},
-            ),
-            "404": {"description": "No such return under a promise"},
-            **_describe_errors(),
-        },
-    }
 
 
 def serve(settings: Settings, host: str, port: int, key: str) -> None:

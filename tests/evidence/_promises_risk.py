@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from models.return_probability import calibration_error
+from models.model_judgement import calibration_error
 from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings

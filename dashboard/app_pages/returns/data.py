@@ -19,7 +19,8 @@ from dashboard.shared.queries import (
     undated,
 )
 from pipelines import analyses
-from pipelines.analyses import unlocks
+from pipelines.analyses import model_report, return_drivers, unlocks
+from pipelines.analyses.return_drivers import Worth
 
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 
@@ -120,3 +121,49 @@ def backtest(asked: PageQuestion, days_ago: int, by: str | None = None) -> pd.Da
 def lacking(asked: Source, *facts: str) -> tuple[str, ...]:
     """Give those of these kinds of fact that no source fills."""
     return unlocks.lacking(opened(asked), *facts)
+
+
+def models(asked: PageQuestion) -> dict[str, str]:
+    """Give the sources that have a return model, each with why it is not used; nothing where it is."""
+    return {source: version.why_not for source, version in model_report.models(opened(asked.source)).items()}
+
+
+@remembered()
+def weights(asked: PageQuestion, source: str) -> pd.DataFrame:
+    """Give what a source's model weighs. Columns: label, value (share), least, most."""
+    stands_alone(asked)
+    version = model_report.models(opened(asked.source))[source]
+    return return_drivers.weights(version).rename(columns={"feature": "label"})
+
+
+@remembered()
+def dependence(asked: PageQuestion, source: str) -> pd.DataFrame:
+    """Give the mean probability by the value of a feature. Columns: feature, value, probability, lines."""
+    stands_alone(asked)
+    return return_drivers.dependence(model_report.models(opened(asked.source))[source])
+
+
+@remembered()
+def judged(asked: PageQuestion, source: str) -> dict[str, float]:
+    """Give the measures of a model on later lines by their name."""
+    stands_alone(asked)
+    build = opened(asked.source)
+    found = model_report.part(build, model_report.models(build)[source], "overview")
+    return dict(zip(found["measure"], found["value"].astype(float), strict=True)) if len(found) else {}
+
+
+@remembered()
+def baskets(asked: PageQuestion, source: str) -> pd.DataFrame:
+    """Give the lines of late by driver. Columns: label, lines, of_lines, value, others, returns."""
+    stands_alone(asked)
+    build = opened(asked.source)
+    found = return_drivers.baskets(build, model_report.models(build)[source])
+    return found.rename(columns={"driver": "label"})
+
+
+@remembered()
+def worth(asked: PageQuestion, source: str, threshold: float, prevented: float) -> Worth:
+    """Say what a warning would have been worth of late."""
+    stands_alone(asked)
+    build = opened(asked.source)
+    return return_drivers.worth(build, model_report.models(build)[source], threshold, prevented)

@@ -200,3 +200,40 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
     figure.update_yaxes(range=[0, 102])
     figure.update_layout(margin_t=70 if frame["category"].nunique() > 4 else 34)
     return figure
+
+
+def dependence(frame: pd.DataFrame, words: Words, kind: str, what: str) -> go.Figure:
+    """Draw the mean probability by the value of one feature, marks as large as the lines near it.
+
+    Columns: value, probability, lines; `kind` says how a value is read (return_drivers.READ).
+    """
+    shown = frame.sort_values("value")
+    figure = framed(320, words, unit="y", **axis(words, "share", words("drivers.probability")))
+    names = [_read(words, value, kind) for value in shown["value"]]
+    hover = [
+        words("drivers.hover", value=name, rate=words.percent(p), lines=words.number(n))
+        for name, p, n in zip(names, shown["probability"], shown["lines"], strict=True)
+    ]
+    size = 6 + 14 * (shown["lines"] / shown["lines"].max()) ** 0.5
+    is_flag = kind == "flag"
+    figure.add_scatter(
+        x=names if is_flag else shown["value"] * (100 if kind == "share" else 1),
+        y=shown["probability"] * 100,
+        mode="markers" if is_flag else "lines+markers",
+        marker={"size": size, "color": MAIN},
+        line={"color": QUIET},
+        hovertext=hover,
+        hoverinfo="text",
+        showlegend=False,
+    )
+    figure.update_xaxes(title_text=what)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def _read(words: Words, value: float, kind: str) -> str:
+    if kind == "flag":
+        return words("drivers.yes" if value >= 0.5 else "drivers.no")
+    if kind == "share":
+        return words.percent(value, 0)
+    return words.number(value, 0 if kind in ("count", "money", "number", "days") else 2)

@@ -18,7 +18,9 @@ blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.caution(findings.caution(words, final))
 blocks.tiles(view, *queries.best_rates(asked, TILES))
 
-shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed", "proof")
+shown = blocks.choose(
+    words, "returns", "cohorts", "change", "reasons", "drivers", "customers", "places", "speed", "proof"
+)
 if shown == "cohorts":
     months = data.cohorts(asked)
     to_come = parts.still_to_come(
@@ -79,6 +81,8 @@ elif shown == "reasons":
         behind = queries.DrillDown("all_returned_units", ("inspection_outcome",), other)
         blocks.chart(figure, title, "inspection", behind)
     blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
+elif shown == "drivers":
+    parts.drivers(view)
 elif shown == "customers":
     crowd = data.customers(asked)
     if lacks := data.lacking(asked.source, "customer"):

@@ -6,11 +6,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.returns import data, figures
 from dashboard.i18n import Words
+from dashboard.shared import charts
 from dashboard.shared.blocks import ask_for as ask_for_of_blocks
+from dashboard.shared.blocks import chart, nothing, pick, pick_one, section, table
+from dashboard.shared.blocks import figures as tiles_of
 from dashboard.shared.columns import Columns, day, number, of, percent, text
+from dashboard.shared.filters import View
 from dashboard.shared.findings import doubt_of, reason, told, with_change
-from dashboard.shared.queries import Change, Number
+from dashboard.shared.queries import Change, Number, PageQuestion, currency
+from pipelines.analyses.return_drivers import DAYS, READ
 
 
 def ask_for(words: Words, part: str, facts: Sequence[str]) -> None:
@@ -181,4 +187,95 @@ def drifting(words: Words, frame: pd.DataFrame) -> str:
         where=where,
         factor=words.percent(abs(row["factor"] - 1), 0),
         way=words("finding.later" if row["factor"] > 1 else "finding.earlier"),
+    )
+
+
+THRESHOLDS, PREVENTED = (0.3, 0.5, 0.7), (0.05, 0.1, 0.2)
+
+
+def drivers(view: View) -> None:
+    """Show what a return model weighs, the baskets of late by driver, and what a warning would have been worth."""
+    words, asked = view.words, view.asked
+    models = data.models(asked)
+    if not models:
+        nothing(words("drivers.none"))
+        return
+    source = pick_one(words("drivers.source"), "driver_source", {s: s for s in models}) if len(models) > 1 else None
+    source = source or next(iter(models))
+    if models[source]:
+        nothing(words.translated(models[source]))
+    weights = data.weights(asked, source)
+    if weights.empty:
+        return
+    _weights(words, asked, source, weights)
+    if not models[source]:
+        _baskets(words, asked, source)
+        _worth(words, asked, source)
+
+
+def _weights(words: Words, asked: PageQuestion, source: str, weights: pd.DataFrame) -> None:
+    judged = data.judged(asked, source)
+    first = weights.iloc[0]
+    said = words("drivers.title", first=words.value("feature", first["label"]), share=words.percent(first["value"], 0))
+    note = words("drivers.note", auc=words.number(judged["auc"], 2), lines=words.number(judged["lines_judged"]))
+    section(said, words, note=note)
+    figure = charts.ranked(weights.head(10), words, "share", words("drivers.weight"), "feature")
+    chart(figure, said, "drivers", None, weights)
+    curves = data.dependence(asked, source)
+    names = {f: words.value("feature", f) for f in weights["label"] if f in set(curves["feature"])}
+    if names:
+        feature = pick_one(words("drivers.pick"), "driver", names)
+        shown = curves[curves["feature"] == feature]
+        kind = READ[feature]
+        what = words(f"drivers.read_{kind}", name=names[feature])
+        chart(figures.dependence(shown, words, kind, what), what, "dependence", None, shown)
+
+
+def _baskets(words: Words, asked: PageQuestion, source: str) -> None:
+    found = data.baskets(asked, source)
+    if found.empty:
+        return
+    top = found.iloc[0]
+    said = words(
+        "drivers.baskets",
+        driver=words.value("driver", top["label"]),
+        rate=words.percent(top["value"], 0),
+        others=words.percent(top["others"], 0),
+    )
+    section(said, words, note=words("drivers.baskets_note", days=words.number(DAYS)))
+    shown = found.assign(label=[words.value("driver", d) for d in found["label"]])
+    columns = of(
+        words,
+        "drivers",
+        label=("driver", text),
+        lines=("lines", number),
+        of_lines=("of_lines", percent),
+        value=("with", percent),
+        others=("without", percent),
+        returns=("returns", number),
+    )
+    table(words, shown, said, columns, rows=6)
+
+
+def _worth(words: Words, asked: PageQuestion, source: str) -> None:
+    section(words("drivers.worth"), words, note=words("drivers.worth_note", days=words.number(DAYS)))
+    at = {str(t): words("drivers.at", share=words.percent(t, 0)) for t in THRESHOLDS}
+    by = {str(p): words("drivers.by", share=words.percent(p, 0)) for p in PREVENTED}
+    threshold = float(pick(words("drivers.worth"), "warn_at", at))
+    prevented = float(pick(words("drivers.prevented"), "warn_by", by))
+    found = data.worth(asked, source, threshold, prevented)
+    tiles_of(
+        words,
+        ("drivers.warned", words.number(found.lines), words("drivers.warned_help", of=words.number(found.of_lines))),
+        ("drivers.expected", words.number(found.returns), words("drivers.expected_help")),
+        (
+            "drivers.kept",
+            words.number(found.prevented),
+            words("drivers.assumed_help", share=words.percent(prevented, 0)),
+        ),
+        (
+            "drivers.saved",
+            words.money(found.saved, currency(asked.source)),
+            words("drivers.saved_help", kg=words.number(found.saved_kg)),
+        ),
     )

@@ -160,6 +160,7 @@ def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
         latest = {
             (m := json.loads(p))["source"]: (bool(used), m)
             for p, used in zip(known["parameters"], known["is_used"], strict=True)
+            if json.loads(p).get("is_promoted", True)
         }
         build.cache["expectation"] = latest
     chosen = ask.where.get("source", ())

@@ -14,6 +14,26 @@ estimate_return_probability = star_table(
     column("base_rate", Double, "Rate of its product before the order (0-1)"),
     column("model_id", String, "model_version"),
 )
+estimate_probability_state = star_table(
+    "estimate_probability_state",
+    "One thing of a source: what the next order line would know of it, the day after the last one.",
+    column("source", String, "Source"),
+    column(
+        "thing",
+        String,
+        "shop, late, market, item, size, colour, brand, word, customer, customer_category, pace, country or fit",
+    ),
+    column("key", String, "Which one; parts are separated by the sign U+001F"),
+    column("y", Double, "Lines that came back within 35 days, of those known"),
+    column("n", Double, "Lines known; of customer_category and fit: units kept; of pace: lines of the last 90 days"),
+    column("e", Double, "Returns expected by the rates of their markets; of market: lines with a price"),
+    column(
+        "s",
+        Double,
+        "Sum: of market logarithms of prices, of customer_category sizes kept, of fit sizes above the buyers' own, of"
+        " country days of delivery; of pace days since the last order",
+    ),
+)
 estimate_leg_carbon = star_table(
     "estimate_leg_carbon",
     "One leg: its emissions.",

@@ -1,0 +1,155 @@
+"""The model card of a return model, in English and French: what it is, what it learnt from, what it is worth.
+
+After Mitchell et al. 2019 (Model cards for model reporting, FAT*): use, data, figures by group, limits. One Markdown
+file; figures are those stored when the model was fitted.
+"""
+
+from datetime import date, timedelta
+from typing import Any
+
+from pipelines.estimate.probability import Version
+
+_DAY_ZERO = date(2000, 1, 1)
+WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "Model card: probability that an order line is returned",
+        "what": "What it is",
+        "kind_logistic": "logistic regression",
+        "kind_trees": "gradient boosted trees, rising or falling where the trade knows the sign",
+        "is": "One model of the source {source}: {kind}. It gives each order line the probability that it comes"
+        " back, from what is known when it is ordered. Its level is the past rate of the category in the country.",
+        "use": "Use: expected return rates, cost and emissions before shipping, and finding what makes orders come"
+        " back. It is no ground to refuse a sale or a return to a person.",
+        "state": "State",
+        "used": "In use since {day}.",
+        "data": "Data",
+        "from": "{rows:,} order lines from {first} to {last}, all old enough for their returns to have come. A line"
+        " sees only returns known when it was ordered. Customers are keyed hashes; names and addresses are not used.",
+        "worth": "Figures on later lines",
+        "judged": "Judged on {rows:,} lines by {splits} splits in time; each learnt only from lines ordered at least 35"
+        " days before.",
+        "measure": "measure", "value": "value", "low": "lower bound", "high": "upper bound",
+        "auc": "area under the curve", "base": "area under the curve of the {base} rate", "loss": "log loss",
+        "gain": "log loss saved against the {base} rate", "skill": "Brier skill against the {base} rate",
+        "error": "calibration error",
+        "groups": "By group",
+        "group": "group", "lines": "lines", "expected": "expected", "observed": "observed",
+        "features": "What weighs most", "feature": "feature", "loses": "area lost when it is shuffled",
+        "refused": "Refused features", "none": "None.",
+        "limits": "Limits",
+        "limit": "A new customer or product is expected to be usual for its market. A change of policy, price or"
+        " assortment is followed only as returns come in, 35 days later. The worst group differs by {gap:.1%} between"
+        " expected and observed.",
+        "shop": "shop", "market": "market", "product": "product",
+    },
+    "fr": {
+        "title": "Fiche du modèle : probabilité de retour d'une ligne de commande",
+        "what": "Ce que c'est",
+        "kind_logistic": "régression logistique",
+        "kind_trees": "arbres boostés, croissants ou décroissants là où le métier connaît le sens",
+        "is": "Un modèle de la source {source} : {kind}. Il donne à chaque ligne de commande la probabilité d'être"
+        " retournée, d'après ce qui est connu à la commande. Son niveau est le taux passé de la catégorie dans le"
+        " pays.",
+        "use": "Usage : taux de retour attendus, coût et émissions avant l'expédition, et recherche de ce qui provoque"
+        " les retours. Il ne justifie pas de refuser une vente ou un retour à une personne.",
+        "state": "État",
+        "used": "Utilisé depuis le {day}.",
+        "data": "Données",
+        "from": "{rows:,} lignes de commande du {first} au {last}, toutes assez anciennes pour que leurs retours soient"
+        " arrivés. Une ligne ne voit que les retours connus à sa commande. Les clients sont des empreintes à clé ; ni"
+        " noms ni adresses ne servent.",
+        "worth": "Résultats sur les lignes suivantes",
+        "judged": "Jugé sur {rows:,} lignes par {splits} coupes dans le temps ; chacune n'apprend que de lignes"
+        " commandées au moins 35 jours avant.",
+        "measure": "mesure", "value": "valeur", "low": "borne inférieure", "high": "borne supérieure",
+        "auc": "aire sous la courbe", "base": "aire sous la courbe du taux par {base}", "loss": "perte logarithmique",
+        "gain": "perte logarithmique évitée par rapport au taux par {base}",
+        "skill": "gain de Brier par rapport au taux par {base}",
+        "error": "erreur de calibration",
+        "groups": "Par groupe",
+        "group": "groupe", "lines": "lignes", "expected": "attendu", "observed": "observé",
+        "features": "Ce qui pèse le plus", "feature": "variable", "loses": "aire perdue quand elle est mélangée",
+        "refused": "Variables refusées", "none": "Aucune.",
+        "limits": "Limites",
+        "limit": "Un nouveau client ou un nouveau produit est supposé habituel pour son marché. Un changement de"
+        " politique, de prix ou d'assortiment n'est suivi qu'au rythme des retours, 35 jours plus tard. Le groupe le"
+        " plus éloigné s'écarte de {gap:.1%} entre attendu et observé.",
+        "shop": "boutique", "market": "marché", "product": "produit",
+    },
+}  # fmt: skip
+
+
+def model_card(version: Version, translated: dict[str, str] | None = None) -> str:
+    """Write the card of a model, English first; `translated` gives the French of the reasons it carries."""
+    known = translated or {}
+    return "\n\n---\n\n".join(_card(version, language, known) for language in WORDS) + "\n"
+
+
+def _card(version: Version, language: str, translated: dict[str, str]) -> str:
+    words, judgement = WORDS[language], version.parameters["judgement"]
+
+    def said(sentence: str) -> str:
+        return translated.get(sentence, sentence) if language == "fr" else sentence
+
+    state = words["used"].format(day=f"{version.fitted_at:%Y-%m-%d}") if version.is_used else said(version.why_not)
+    parts = [
+        f"# {words['title']}",
+        f"`{version.model_id}`",
+        f"## {words['what']}",
+        words["is"].format(source=version.source, kind=words[f"kind_{version.model.kind}"]),
+        words["use"],
+        f"## {words['state']}",
+        f"{state[:1].upper()}{state[1:]}",
+    ]
+    if judgement:
+        parts += _judged(words, judgement)
+    leaks = [f"- {said(leak['reason'])}" for leak in version.parameters["leaks"]]
+    parts += [f"## {words['refused']}", "\n".join(leaks) or words["none"]]
+    if judgement:
+        gap = max((abs(s["expected"] - s["observed"]) for s in judgement["slices"]), default=0.0)
+        parts += [f"## {words['limits']}", words["limit"].format(gap=gap)]
+    text = "\n\n".join(parts)
+    return text.replace(" :", "\u00a0:").replace(" ;", "\u202f;") if language == "fr" else text
+
+
+def _judged(words: dict[str, str], judgement: dict[str, Any]) -> list[str]:
+    """Give the parts that rest on the judgement."""
+    first, last = (_DAY_ZERO + timedelta(days=judgement[n]) for n in ("first_day", "last_day"))
+    gate, error = judgement["gate"], judgement["calibration"]
+    rows = [(words["auc"], judgement["auc"], None, None)]
+    rows += [(words["base"].format(base=words[b]), auc, None, None) for b, auc in judgement["base_auc"].items()]
+    rows += [
+        (words["loss"], judgement["log_loss"], None, None),
+        (words["gain"].format(base=words[gate["base"]]), gate["share"], gate["low"], None),
+    ]
+    rows += [
+        (words["skill"].format(base=words[b]), s["value"], s["low"], s["high"]) for b, s in judgement["skill"].items()
+    ]
+    rows.append((words["error"], error["value"], error["low"], error["high"]))
+    groups = [(f"{s['cut']}: {s['value']}", s["lines"], s["auc"], s["expected"], s["observed"], s["low"], s["high"])
+              for s in judgement["slices"]]  # fmt: skip
+    weights = sorted(judgement["importance"].items(), key=lambda item: -item[1])[:10]
+    return [
+        f"## {words['data']}",
+        words["from"].format(rows=judgement["rows"], first=first, last=last),
+        f"## {words['worth']}",
+        words["judged"].format(rows=judgement["test_rows"], splits=len(judgement["splits"])),
+        _table([words[n] for n in ("measure", "value", "low", "high")], rows),
+        f"## {words['groups']}",
+        _table([words[n] for n in ("group", "lines", "auc", "expected", "observed", "low", "high")], groups),
+        f"## {words['features']}",
+        _table([words["feature"], words["loses"]], weights),
+    ]
+
+
+def _table(names: list[str], rows: list[Any]) -> str:
+    """Write a table of Markdown; signs that Markdown reads are escaped."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return ""
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    lines = [names, ["---"] * len(names), *([cell(v) for v in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
