@@ -1,0 +1,149 @@
+"""How long stages take, and which promises will be broken, where the returns centre does not stand still.
+
+Days of a stage are asked of the returns of the last four weeks (`backhaul metric stage_days`), and held against how
+long those that had been received really took. Risks of open promises (`backhaul at-risk`) are held against what became
+of each, and so is the interval of the day of refund. Legal dates are left out: what moves them is not known that day.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests.evidence import Claim
+from tests.evidence._worlds_asked import answers, ask, between, failed, is_labelled, loaded, share, whole
+from tests.worlds import Shop, plain, stages
+from tests.worlds.shop import DAY, end_of
+
+SHOPS, LARGE_SHOPS = 100, 6
+LINES, LARGE_LINES = 8_000, 120_000
+BINS = 10
+ENDS = {"refund": "refunded_at", "inspect": "inspected_at", "request_to_refund": "refunded_at"}
+WORLDS: dict[str, Callable[..., Shop]] = {
+    "nothing moves": plain.steady,
+    "backlog growing threefold": stages.backlog,
+    "Tuesdays and Fridays": stages.tuesdays,
+    "stories and dirt": stages.stories_and_dirt,
+}
+
+
+def asked(world: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Ask a shop for its stage and its open returns, and set beside each what came."""
+    is_large = world == "stories and dirt"
+    shop = WORLDS[world](seed, lines=LARGE_LINES if is_large else LINES, future=0 if is_large else 30)
+    at = loaded(shop, folder)
+    end = end_of(shop.until)
+    since = shop.until - timedelta(days=27)
+    rows = ask(at, "metric", "stage_days", "--by", "stage", "--from", str(since), "--to", str(shop.until))
+    stage = next(r for r in rows if r["stage"] == "received-inspected")
+    lines = shop.sold()
+    there = lines[(lines["requested_at"] >= np.datetime64(since, "s")) & (lines["received_at"] < end)]
+    took = (there["inspected_at"] - there["received_at"]) / DAY
+    p90 = stage["value"]
+    return {
+        "p90": p90,
+        "labelled": is_labelled(stage),
+        "why": stage["reason"],
+        "held": None if p90 is None else float((took <= p90).mean()),
+        "true_p90": float(took.quantile(0.9)),
+        "received": len(there),
+        **_open(at, lines),
+    }
+
+
+def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
+    """Ask for open returns: each promise's risk and whether it broke, and whether the refund came in its interval."""
+    rows = pd.DataFrame(ask(at, "at-risk", "--limit", "1000000"))
+    if rows.empty:
+        return {"risks": [], "dates": []}
+    number = rows["return_id"].str.extract(r"R(\d+)$")[0].astype(int).to_numpy()
+    true = lines.set_index("line").loc[number].reset_index()
+    is_known = np.ones(len(true), dtype=bool)
+    if "cancelled_at" in true:
+        is_known = (true["cancelled_at"].isna() & (true["is_returned"])).to_numpy()
+    due = pd.to_datetime(rows["due_at"]).dt.tz_localize(None)
+    now = due - pd.to_timedelta(rows["days_left"], "D")
+    risks = []
+    for kind in ("", "next_"):
+        promise = rows["next_promise" if kind else "promise_id"]
+        left, risk = rows[f"{kind}days_left"].to_numpy(float), rows[f"{kind}probability"].to_numpy(float)
+        by_then = now + pd.to_timedelta(left, "D")
+        for name, column in ENDS.items():
+            here = is_known & (promise == name).to_numpy() & (left > 0) & ~np.isnan(risk)
+            if kind:
+                here &= (rows["promise_id"] != name).to_numpy()
+            broken = ~(true[column].to_numpy() <= by_then.to_numpy())
+            told = [bool(c) for c in (rows["caution"].fillna("") != "")[here]]
+            risks += list(zip([name] * here.sum(), risk[here].round(4), broken[here].astype(int), told, strict=True))
+    came = true["refunded_at"]
+    early, late = (pd.to_datetime(rows[c]).dt.tz_localize(None) for c in ("early_at", "late_at"))
+    expected = pd.to_datetime(rows["expected_at"]).dt.tz_localize(None)
+    inside = (came >= early) & (late.isna() | (came <= late))
+    shown = is_known & came.notna().to_numpy() & early.notna().to_numpy()
+    dates = [[bool(i), bool(b)] for i, b in zip(inside[shown], (came <= expected)[shown], strict=True)]
+    return {"risks": [[n, float(p), int(b), t] for n, p, b, t in risks], "dates": dates}
+
+
+def calibration(said: Any, came: Any) -> float:
+    """Mean distance of what is said from what comes, over ten parts of what is said, by how many are in each."""
+    said, came = np.asarray(said, float), np.asarray(came, float)
+    part = np.minimum((said * BINS).astype(int), BINS - 1)
+    off = [abs(said[part == i].mean() - came[part == i].mean()) * (part == i).sum() for i in np.unique(part)]
+    return float(np.sum(off) / max(len(said), 1))
+
+
+def claims() -> Iterator[Claim]:
+    """Hold stages and risks of each world against the bars."""
+    for world in WORLDS:
+        is_large = world == "stories and dirt"
+        found = answers(__name__, world, LARGE_SHOPS if is_large else SHOPS)
+        shops = whole(found)
+        if not is_large:
+            yield _stage(world, shops, failed(found))
+        yield from _risks(world, shops, failed(found))
+
+
+def _stage(world: str, shops: list[Any], errors: str) -> Claim:
+    shown = [a for a in shops if a["held"] is not None]
+    held = float(np.average([a["held"] for a in shown], weights=[a["received"] for a in shown])) if shown else np.nan
+    labelled = share(a["labelled"] for a in shops)
+    off = float(np.mean([a["p90"] / a["true_p90"] - 1 for a in shown])) if shown else np.nan
+    must_be_plain = world == "nothing moves"
+    holds = between(held, 0.88, 0.92) and not (must_be_plain and labelled > 0.1)
+    return Claim(
+        f"Days from receipt to inspection, {world} ({len(shops)} shops): p90 holds",
+        "88-92%" + (", labelled in at most 10%" if must_be_plain else ", or labelled in at least 90%"),
+        f"{held:.1%} (p90 off by {off:+.0%}), labelled {labelled:.1%}{errors}",
+        bool(not errors and (holds or (not must_be_plain and labelled >= 0.9))),
+    )
+
+
+def _risks(world: str, shops: list[Any], errors: str) -> Iterator[Claim]:
+    risks = pd.DataFrame([r for a in shops for r in a["risks"]], columns=["promise", "said", "broken", "told"])
+    if risks.empty:
+        yield Claim(f"Risk of open promises, {world}", "said", f"none{errors}", False)
+        return
+    error = calibration(risks["said"], risks["broken"])
+    each = {p: calibration(r["said"], r["broken"]) for p, r in risks.groupby("promise") if len(r) >= 200}
+    told = share(risks["told"])
+    worst = ", ".join(f"{name} {value:.3f}" for name, value in each.items())
+    is_free = world in ("backlog growing threefold", "Tuesdays and Fridays")
+    holds = error <= 0.02 and all(e <= 0.03 for e in each.values())
+    yield Claim(
+        f"Risk of open promises, {world} ({len(shops)} shops, {len(risks):,} open promises)",
+        "calibration error at most .02, each promise within .03" + (", or labelled in at least 90%" if is_free else ""),
+        f"{error:.3f} ({worst}); said {risks['said'].mean():.1%}, broken {risks['broken'].mean():.1%};"
+        f" labelled {told:.1%}{errors}",
+        bool(not errors and (holds or (is_free and told >= 0.9))),
+    )
+    dates = np.array([d for a in shops for d in a["dates"]], dtype=bool).reshape(-1, 2)
+    covered = share(dates[:, 0])
+    yield Claim(
+        f"Day of an open refund, {world} ({len(dates):,} open returns): its 80% interval holds the day it came",
+        "74 to 86%" + (", or labelled in at least 90%" if is_free else ""),
+        f"{covered:.1%}; {share(dates[:, 1]):.1%} by the day expected; labelled {told:.1%}{errors}",
+        bool(not errors and (between(covered, 0.74, 0.86) or (is_free and told >= 0.9))),
+    )
