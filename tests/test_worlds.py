@@ -1,8 +1,11 @@
 """Other worlds are what they say: told from lines and dates, not from the numbers that generate them."""
 
+import ast
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from tests.evidence import _models_worlds_lines, _models_worlds_rates, _models_worlds_stages, _worlds_asked
 from tests.worlds import Shop, buyers, plain, products, rates, stages, years
 from tests.worlds.shop import DAY, confirmed, end_of
 
@@ -113,7 +117,7 @@ def test_in_a_steady_shop_late_orders_come_back_as_early_ones() -> None:
 
 def test_two_lines_of_an_order_come_back_together_more_often_than_strangers() -> None:
     lines = plain.steady(6, lines=20_000).lines
-    twos = lines.groupby("order").filter(lambda g: len(g) == 2)
+    twos = lines[lines.groupby("order")["line"].transform("size") == 2]
     first, second = (
         twos.groupby("order")[["is_returned", "probability"]].nth(i).reset_index(drop=True) for i in (0, 1)
     )
@@ -328,3 +332,65 @@ def test_leaks_leak_only_what_is_known() -> None:
     table = buyers.flat(buyers.delivered_if_kept(shop))
     assert len(table) == len(shop.sold())
     assert table.loc[table["returned"] == 0, "delivery date"].notna().all()
+
+
+def test_worlds_know_nothing_of_the_product() -> None:
+    ours = {"models", "pipelines", "dashboard", "backhaul"}
+    for path in Path(buyers.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {n.split(".")[0] for n in names} & ours, path.name
+
+
+def test_what_shops_answered_is_kept_and_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    part = ModuleType("part_of_worlds")
+
+    def asked(world: str, seed: int, folder: Path) -> dict[str, int]:
+        counted.append(seed)
+        if seed == _worlds_asked.FIRST_SEED + 1 and len(counted) < 4:
+            raise ValueError("not today")
+        return {"found": seed}
+
+    part.asked = asked  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "part_of_worlds", part)
+    monkeypatch.setattr(_worlds_asked, "AT_ONCE", 1)
+    monkeypatch.setattr(_worlds_asked, "ROOT", tmp_path)
+    monkeypatch.setattr(_worlds_asked, "digest", lambda: "one")
+    first = _worlds_asked.answers("part_of_worlds", "w", 3)
+    assert "1 shops ended in an error: ValueError: not today" in _worlds_asked.failed(first)
+    again = _worlds_asked.answers("part_of_worlds", "w", 3)
+    assert [a["found"] for a in again] == [_worlds_asked.FIRST_SEED + i for i in range(3)]
+    assert len(counted) == 4  # the one that failed was asked again, the others were kept
+
+
+def held(covers: int, labels: int, bias: float, wider: float, *, steady: bool = False) -> bool:
+    """Judge a hundred intervals, so many of which cover and carry a label."""
+    intervals = [[0, 10, 5 if i < covers else 11] for i in range(100)]
+    said = [[100 * (1 + bias), 100]] * 100
+    return _models_worlds_rates._held("", intervals, said, [i < labels for i in range(100)], wider, "", steady).holds
+
+
+def test_returns_to_come_are_judged_by_cover_bias_and_label() -> None:
+    assert held(90, 0, 0.02, 1)
+    assert not held(80, 0, 0.0, 1)
+    assert not held(99, 0, 0.0, 1)
+    assert not held(90, 0, 0.05, 1)
+    assert held(99, 95, 0.05, 1.5)
+    assert not held(99, 95, 0.05, 1.0)  # labelled but not widened
+    assert not held(70, 95, 0.0, 1.5)  # widened, but not enough
+    assert not held(90, 50, 0.0, 1, steady=True)  # a label where nothing moves
+
+
+def test_what_is_said_is_calibrated_where_it_comes_true_as_often() -> None:
+    said = np.repeat([0.15, 0.85], 100)
+    came = np.concatenate([np.arange(100) < 15, np.arange(100) < 85])
+    assert _models_worlds_stages.calibration(said, came) == pytest.approx(0)
+    assert _models_worlds_stages.calibration(said, ~came) == pytest.approx(0.7)
+
+
+def test_an_oracle_separates_and_a_constant_does_not() -> None:
+    came = np.array([False, True, False, True])
+    assert _models_worlds_lines._auc(np.array([0.1, 0.9, 0.2, 0.8]), came) == 1
+    assert _models_worlds_lines._auc(np.full(4, 0.5), came) == 0.5

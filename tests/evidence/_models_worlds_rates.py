@@ -142,8 +142,8 @@ def _held(
 
 
 def _width(totals: list[tuple[Any, float]]) -> float:
-    """Width of intervals over what is said to come, at the median."""
-    return float(np.median([(high - low) / max(come, 1e-9) for (_, low, high, _), come in totals] or [np.nan]))
+    """Width of intervals over the root of what is said to come, as counts have it by chance; at the median."""
+    return float(np.median([(high - low) / max(come, 1e-9) ** 0.5 for (_, low, high, _), come in totals] or [np.nan]))
 
 
 def _final(world: str, cells: list[Any], errors: str) -> Claim:

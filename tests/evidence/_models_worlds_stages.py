@@ -19,7 +19,7 @@ from tests.worlds import Shop, plain, stages
 from tests.worlds.shop import DAY, end_of
 
 SHOPS, LARGE_SHOPS = 100, 6
-LINES, LARGE_LINES = 8_000, 120_000
+LINES, DAYS, LARGE_LINES = 10_000, 240, 120_000
 BINS = 10
 ENDS = {"refund": "refunded_at", "inspect": "inspected_at", "request_to_refund": "refunded_at"}
 WORLDS: dict[str, Callable[..., Shop]] = {
@@ -33,7 +33,8 @@ WORLDS: dict[str, Callable[..., Shop]] = {
 def asked(world: str, seed: int, folder: Path) -> dict[str, Any]:
     """Ask a shop for its stage and its open returns, and set beside each what came."""
     is_large = world == "stories and dirt"
-    shop = WORLDS[world](seed, lines=LARGE_LINES if is_large else LINES, future=0 if is_large else 30)
+    sizes = {"lines": LARGE_LINES} if is_large else {"lines": LINES, "days": DAYS, "future": 30}
+    shop = WORLDS[world](seed, **sizes)
     at = loaded(shop, folder)
     end = end_of(shop.until)
     since = shop.until - timedelta(days=27)

@@ -37,7 +37,10 @@ COUNTRIES = {"FR": (0.5, 1.0), "DE": (0.3, 1.25), "ES": (0.2, 0.85)}
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and levels of a shop. `lines` is the expected number by its last day; `future` days are sold after it."""
+    """Sizes and levels of a shop. `lines` is the expected number by its last day; `future` days are sold after it.
+
+    promises: calendar days from receipt to refund, from receipt to inspection, from request to refund.
+    """
 
     lines: int = 6_000
     days: int = 400
@@ -50,6 +53,7 @@ class Plan:
     customer_shape: float = 3.0
     season: float = 0.15
     window: int = 30
+    promises: tuple[int, int, int] = (2, 1, 9)
     daily: Callable[[np.random.Generator, int], Any] | None = None
 
 
@@ -276,7 +280,12 @@ def catalogue(base: Ground) -> pd.DataFrame:
 def policies(base: Ground, versions: Sequence[tuple[float, int, date | None]] = ()) -> pd.DataFrame:
     """Give the shop's policy, and the versions that followed: (day it began, window in days, day it ends on)."""
     known = ((-1.0, base.plan.window, None), *versions)
-    promises = (("refund", "received", 5), ("inspect", "received", 3), ("request_to_refund", "requested", 14))
+    refund, inspect, whole = base.plan.promises
+    promises = (
+        ("refund", "received", refund),
+        ("inspect", "received", inspect),
+        ("request_to_refund", "requested", whole),
+    )
     rows = [
         {
             "policy_id": "usual",

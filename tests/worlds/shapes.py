@@ -77,7 +77,7 @@ def queued(arrival: Floats, capacity: Floats, rng: np.random.Generator) -> Float
     day = np.searchsorted(done, np.arange(1, len(arrival) + 1) - 1e-9)
     finished = np.empty(len(arrival))
     begun = np.maximum(arrival[order], day)
-    finished[order] = begun + (day + 1 - begun).clip(0.02) * rng.uniform(0.05, 0.95, len(arrival))
+    finished[order] = begun + (day + 1 - begun) * rng.uniform(0.05, 0.95, len(arrival))
     return finished
 
 

@@ -15,6 +15,8 @@ from tests.worlds.shop import Shop
 
 GROWS = 35
 """Days before the last one since when the backlog grows."""
+SLOWER = (5, 3, 14)
+"""Promises of centres where goods wait."""
 CARRIERS = {"North": (0.4, 2.0), "Coast": (0.35, 3.0), "Valley": (0.25, 4.5)}
 """Share of the returns and mean days on the way of each carrier."""
 
@@ -54,7 +56,7 @@ def kept_back(base: Ground, arrival: Any, days_waiting: Any) -> Any:
 
 def backlog(seed: int, *, fold: float = 3.0, **sizes: Any) -> Shop:
     """Two days' arrivals wait for inspection; in the last 35 days three times as many come to wait, and they stay."""
-    base = plain.ground(seed, plain.plan_of(seed, **sizes))
+    base = plain.ground(seed, plain.plan_of(seed, **{"promises": SLOWER, **sizes}))
     lines, scan, receipt = _before_stage(base)
     back = lines["is_returned"].to_numpy()
     day = np.arange(base.plan.days + base.plan.future + plain.AFTER)
@@ -66,7 +68,7 @@ def backlog(seed: int, *, fold: float = 3.0, **sizes: Any) -> Shop:
 
 def tuesdays(seed: int, *, weekdays: tuple[int, ...] = (1, 4), **sizes: Any) -> Shop:
     """Somebody inspects on Tuesdays and Fridays only, and then everything that is there."""
-    base = plain.ground(seed, plain.plan_of(seed, **sizes))
+    base = plain.ground(seed, plain.plan_of(seed, **{"promises": SLOWER, **sizes}))
     lines, scan, receipt = _before_stage(base)
     back = lines["is_returned"].to_numpy()
     days = base.plan.days + base.plan.future + plain.AFTER
@@ -82,7 +84,9 @@ def stories_and_dirt(seed: int, **sizes: Any) -> Shop:
     Dirt: one label in twelve is never used, some requests are cancelled, parcels get lost, scans are missing, and one
     event in thirty is known a few days late.
     """
-    base = plain.ground(seed, plain.plan_of(seed, **{"lines": 120_000, "products": 600, "days": 500, **sizes}))
+    base = plain.ground(
+        seed, plain.plan_of(seed, **{"lines": 120_000, "products": 600, "days": 500, "promises": SLOWER, **sizes})
+    )
     lines = plain.returned(base, plain.delivered(base))
     rng, n, last = base.rng, len(lines), base.last
     names = list(CARRIERS)
