@@ -30,7 +30,7 @@ def asked(world: str, seed: int, folder: Path) -> dict[str, Any]:
     """Ask a shop for its next weeks, and set beside each what came back and what had a year before."""
     shop = WORLDS[world](seed, lines=LINES)
     at = loaded(shop, folder)
-    back = shop.confirmed_at().dropna().dt.tz_localize("UTC").dt.tz_convert("Europe/Paris").dt.tz_localize(None)
+    back = shop.confirmed_at().dropna()
     weeks = []
     for row in ask(at, "forecast"):
         first = pd.Timestamp(row["week"])

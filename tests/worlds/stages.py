@@ -66,8 +66,8 @@ def backlog(seed: int, *, fold: float = 3.0, **sizes: Any) -> Shop:
     return plain.shop(base, _after(base, lines, scan, receipt, inspected), fold=fold)
 
 
-def tuesdays(seed: int, *, weekdays: tuple[int, ...] = (1, 4), **sizes: Any) -> Shop:
-    """Somebody inspects on Tuesdays and Fridays only, and then everything that is there."""
+def tuesdays(seed: int, *, weekdays: tuple[int, ...] = (1,), **sizes: Any) -> Shop:
+    """Somebody inspects on Tuesdays only, and then everything that is there."""
     base = plain.ground(seed, plain.plan_of(seed, **{"promises": SLOWER, **sizes}))
     lines, scan, receipt = _before_stage(base)
     back = lines["is_returned"].to_numpy()
