@@ -73,7 +73,7 @@ def _acted(seed: int, stock: pd.DataFrame | None, plan: plain.Plan, factor: Any 
 
 def _plan(seed: int, **sizes: Any) -> plain.Plan:
     """Plan `monthly` units a product; products differ little by themselves, so that those that stand out had luck."""
-    sizes = {"products": 200, "days": 250, "product_shape": 40.0, **sizes}
+    sizes = {"products": 200, "days": 250, "product_shape": 80.0, **sizes}
     monthly = sizes.pop("monthly", 40)
     return plain.plan_of(seed, lines=int(sizes["products"] * monthly * sizes["days"] / 30.4), **sizes)
 
