@@ -56,7 +56,7 @@ def test_the_table_of_a_hand_made_year(year: tuple[Settings, dict[str, pd.DataFr
 def test_a_span_without_a_leg_still_reports_what_was_discarded(
     year: tuple[Settings, dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
-    """In January two coats of 2025 were burnt, and one was landfilled: nothing was asked for then, so no leg is there."""
+    """In January two coats of 2025 were burnt and one was landfilled; nothing was asked for then: there is no leg."""
     for form in ("xlsx", "pdf"):
         found = report.write(year[0], date(2026, 1, 1), date(2026, 1, 31), tmp_path / f"january.{form}")
     assert found.sheets["lines"].empty
