@@ -130,7 +130,7 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
     found = s.past.forecast(level=level)
     if found is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    said = why("forecast_left" if found.is_left else "forecast_wide", off=abs(found.off)) if found.is_widened else ""
+    said = why("forecast_left" if found.is_left else "forecast_wide", share=abs(found.off)) if found.is_widened else ""
     tested = _tested(s, days, level)
     ratio = tested["error"].sum() / max(tested["naive_error"].sum(), 1e-9) if len(tested) else np.nan
     guess = model.naive(s.by_week(days))["seasonal"]

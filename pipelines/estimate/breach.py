@@ -48,7 +48,8 @@ def _features(where: str) -> str:
     )
     return f"""
         WITH timed AS (
-            SELECT s.*, {stage} AS stage, greatest((epoch(seen_at) - epoch(coalesce({since}, started_at))) / 86400,
+            SELECT s.*, {stage} AS stage, greatest((epoch(seen_at) - epoch(coalesce(CASE WHEN {since} <= seen_at THEN {since} END,
+                started_at))) / 86400,
                 0) AS stage_days,
                 (epoch(due_at) - epoch(seen_at)) / 86400 AS due_days, (epoch(seen_at) - epoch(started_at)) / 86400
                     AS age_days, (due_at::DATE - seen_at::DATE)::DOUBLE AS whole_days
