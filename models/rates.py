@@ -213,8 +213,7 @@ def ultimate_rates(
     scalar or one a group; it counts for groups under PRIOR_UNTIL maturity; NaN or None is Jeffreys'. Without prior
     `rate` is close to R / sum of G. Returned units never exceed sold ones.
 
-    `doubt` (scalar or one a row) is the sd of the probit of G, an error of all rows of a group: what curves so much
-    slower and faster would move is added in quadrature.
+    `doubt` (scalar or one a row): the sd of the probit of G; what curves so much off would move is added in quadrature.
 
     >>> final = ultimate_rates([0, 0], [0.5, 0.5], [4000, 6000], [1000, 1000])
     >>> round(float(final.rate[0]), 3), float(final.maturity[0]), round(float(final.to_come[0]), -1)
