@@ -231,8 +231,7 @@ def ultimate_rates(
     scalar or one a group; it counts for groups under PRIOR_UNTIL maturity; NaN or None is Jeffreys'. Without prior
     `rate` is close to R / sum of G. Returned units never exceed sold ones.
 
-    `doubt` (scalar or one a row) is the sd of the probit of G, an error that all rows of a group share: the projection
-    is made again with curves so much slower and faster, and what that moves is added in quadrature.
+    `doubt` (scalar or one a row): the sd of the probit of G; what curves so much off would move is added in quadrature.
 
     >>> final = ultimate_rates([0, 0], [0.5, 0.5], [4000, 6000], [1000, 1000])
     >>> round(float(final.rate[0]), 3), float(final.maturity[0]), round(float(final.to_come[0]), -1)
@@ -269,9 +268,7 @@ def ultimate_rates(
         (more, _, _, highest), (less, _, lowest, _) = (projected(moved_share(g, x))[0] for x in (doubt, -floats(doubt)))
         z = two_sided_z(level)
         above, below = z * np.maximum(more - to_come, 0.0), z * np.maximum(to_come - less, 0.0)
-        middle = (low + high) / 2
-        high = middle + np.hypot(high - middle, z * np.maximum(highest - high, 0.0))
-        low = middle - np.hypot(middle - low, z * np.maximum(low - lowest, 0.0))
+        low, high = _widened(low, high, z * (low - lowest), z * (highest - high))
     return _bounded(n, came, waiting, maturity, to_come, by_chance, (below, above), (low, high))
 
 
@@ -285,6 +282,13 @@ def moved_share(share: ArrayLike, shift: ArrayLike) -> Array:
     inside = (g > 0) & (g < 1)
     moved = scipy.special.ndtr(scipy.special.ndtri(np.where(inside, g, 0.5)) - floats(shift))
     return np.asarray(np.where(inside, moved, g), dtype=np.float64)
+
+
+def _widened(low: Array, high: Array, below: Array, above: Array) -> tuple[Array, Array]:
+    """Widen an interval on each side by what else may be off, in quadrature about its middle."""
+    middle = (low + high) / 2
+    least = middle - np.hypot(middle - low, np.maximum(below, 0.0))
+    return least, middle + np.hypot(high - middle, np.maximum(above, 0.0))
 
 
 def _bounded(
