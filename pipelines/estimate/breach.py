@@ -48,9 +48,9 @@ def _features(where: str) -> str:
     )
     return f"""
         WITH timed AS (
-            SELECT s.*, {stage} AS stage, greatest((epoch(seen_at) - epoch(coalesce(CASE WHEN {since} <= seen_at THEN {since} END,
-                started_at))) / 86400,
-                0) AS stage_days,
+            SELECT s.*, {stage} AS stage,
+                greatest((epoch(seen_at) - epoch(coalesce(CASE WHEN {since} <= seen_at THEN {since} END, started_at)))
+                    / 86400, 0) AS stage_days,
                 (epoch(due_at) - epoch(seen_at)) / 86400 AS due_days, (epoch(seen_at) - epoch(started_at)) / 86400
                     AS age_days, (due_at::DATE - seen_at::DATE)::DOUBLE AS whole_days
             FROM snapshot s LEFT JOIN return_stage USING (return_key) WHERE {where} AND {is_begun}),
