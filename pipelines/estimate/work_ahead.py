@@ -6,7 +6,7 @@ past. Not here: what is made of it (breach.py, completion.py).
 
 import duckdb
 
-from pipelines.warehouse.rules import OBSERVED_SQL, lot_stages
+from pipelines.warehouse.rules import OBSERVED_SQL
 
 REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
 SNAPSHOT_DAYS = 8  # between the instants looked at
@@ -16,8 +16,9 @@ _BEFORE = 26  # instants before each that say what work is usual
 def stage_times(where: str) -> str:
     """Select when returns reached each stage: their last unit, once all of those that go on have.
 
-    `where` follows fact_return_line. A stage nobody recorded was reached at the latest when the next one was; a return
-    at a till counts as inspected there, but `looked_at` is when an inspection of all of it is known of.
+    `where` follows fact_return_line. A stage nobody recorded was reached at the latest when the next one was. What is
+    handed in at a till is inspected when its inspection is known of: later ones would tell of it before it happened.
+    `looked_at` is when an inspection of all of it is known of.
     """
     columns = ", ".join(
         f"CASE WHEN count({s}) FILTER (is_active) = count(*) FILTER (is_active) THEN max({s}) FILTER (is_active)"
@@ -28,7 +29,13 @@ def stage_times(where: str) -> str:
         "CASE WHEN count(looked) FILTER (is_active) = count(*) FILTER (is_active) THEN max(looked) END AS looked_at"
     )
     return f"""SELECT return_key, {columns}, {looked} FROM (
-            SELECT return_key, inspected_at AS looked, {lot_stages()} FROM fact_return_line {where})
+            SELECT return_key, inspected_at AS looked,
+                least(cancelled_at, rejected_at, expired_at) IS NULL AS is_active,
+                coalesce(inspected_at, least(restocked_at, disposed_at)) AS inspected,
+                coalesce(received_at, inspected) AS received, coalesce(carrier_scan_at, received) AS carrier_scan,
+                coalesce(handed_over_at, carrier_scan) AS handed_over,
+                coalesce(requested_at, approved_at, label_issued_at, handed_over) AS requested
+            FROM fact_return_line {where})
         GROUP BY return_key"""
 
 
