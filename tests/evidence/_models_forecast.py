@@ -2,7 +2,7 @@
 
 Shops are drawn day by day on the calendar of 2022 to 2026: months, weekdays, the Friday of November; returns are tried
 at home (gamma), some sorted slowly (a mixture), and come in on weekdays only. What moves stands at the end, where the
-forecast is made. None of it is in the model of the forecast, and no shop was used to choose its constants.
+forecast is made. None of it is in the model of the forecast; its constants were chosen on other shops of these worlds.
 """
 
 from collections.abc import Iterator
