@@ -201,6 +201,7 @@ def test_the_verbs_tell_train_and_score(path: Path, tmp_path: Path) -> None:
 
 
 MAPPING = """name: flat
+time_zone: Europe/Paris
 constants: {currency: EUR, channel: web}
 tables:
   - file: "*.csv"

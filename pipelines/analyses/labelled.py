@@ -61,6 +61,11 @@ def train_labelled(build: Path, column: str) -> Version:
         returned, kept, other = rows
         if other is not None:
             raise SourceError(f"{column} holds {str(other)[:40]!r}: the target is 1 or 0, yes or no, true or false.")
+        if not returned and not kept:
+            raise SourceError(
+                "No line of the file counts. Load it with `backhaul load` into an empty warehouse to see which rule"
+                " each row broke."
+            )
         if not returned or not kept:
             raise SourceError(f"{column} says that {returned:,} lines came back and {kept:,} did not: both are needed.")
         connection.execute(f"""

@@ -92,7 +92,9 @@ def _show(build: "Build", version: "Version", parts: Sequence[Shown] | None, car
     from pipelines.analyses import model_report
 
     wanted = parts or (_TABLE if output is Format.table else tuple(Shown))
-    found = {p: records_of(model_report.part(build, version, p.value)) for p in wanted}
+    found: dict[Shown, list[dict[str, Any]]] = {
+        p: records_of(model_report.part(build, version, p.value)) for p in wanted
+    }
     _print(version, found, output, is_one=parts is not None)
     _write_card(version, card)
 
@@ -153,7 +155,9 @@ def train(
     parts = (*(p for p in _TABLE if p not in (Shown.drift, Shown.versions)), Shown.curve, Shown.decisions)
     from pipelines.analyses import model_report
 
-    found = {p: records_of(model_report.judged_part(version, p.value)) for p in parts}
+    found: dict[Shown, list[dict[str, Any]]] = {
+        p: records_of(model_report.judged_part(version, p.value)) for p in parts
+    }
     _print(version, found, output, is_one=False)
     _write_card(version, card)
 
