@@ -175,7 +175,8 @@ def _mix_ratios(build: Build, found: pd.DataFrame, by: str, question: Question) 
     shape = (int(families.max(initial=-1)) + 1, int(cells.max()) + 1 if len(cells) else 0)
     at = families[len(own) :] * max(shape[1], 1) + cells.to_numpy()[len(own) :]
     others = [
-        np.bincount(at, every[c].to_numpy(float), shape[0] * shape[1]).reshape(shape) for c in ("returned", "exposure")
+        np.bincount(at, every[c].to_numpy(float), shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        for c in ("returned", "exposure")
     ]
     number = looked_up(own[by], place["index"]).to_numpy(int)
     came, sold = (own[c].to_numpy(float) for c in ("returned", "exposure"))

@@ -113,10 +113,10 @@ def _recent(version: Version) -> Any:
         .group_by(lines.c.customer_key)
         .subquery("begun")
     )
-    of_style = {"partition_by": [lines.c.order_key, lines.c.style_id]}
+    of_style = [lines.c.order_key, lines.c.style_id]
 
     def several(column: Any) -> Any:
-        return func.min(column).over(**of_style) != func.max(column).over(**of_style)
+        return func.min(column).over(partition_by=of_style) != func.max(column).over(partition_by=of_style)
 
     full = lines.c.net_amount + func.coalesce(lines.c.discount_amount, 0)
     return (

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models import breach, pace, promises
-from models.return_probability import calibration_error
+from models.model_judgement import calibration_error
 from tests.evidence import Claim
 from tests.evidence._promises_risk import FIRST_SEED, SHOPS, said_and_came
 
