@@ -72,6 +72,7 @@ READERS = {
         ("Which metrics are there?", "backhaul metrics"),
         ("Do all checks pass?", "backhaul check"),
         ("Which problems are there?", "backhaul doctor"),
+        ("What is the return model worth?", "backhaul model"),
         ("Erase one customer", "backhaul forget C103976"),
         ("Copy a whole warehouse", "backhaul backup copy"),
     ),
