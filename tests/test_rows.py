@@ -144,7 +144,11 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("key", PLAIN)
-def test_rows_grouped_by_a_dimension_are_the_groups_of_the_metric(sample: Build, key: str) -> None:
+def test_rows_grouped_by_a_dimension_are_the_groups_of_the_metric(
+    sample: Build, key: str, request: pytest.FixtureRequest
+) -> None:
+    if key == "expected_return_rate":  # 3,000 lines are too few for a model to be better than a rate
+        sample = request.getfixturevalue("sample_build")
     known = [d for d in metrics.dimensions(key) if d in ("month", "country", "category")]
     measured = metrics.metric(key).first or metrics.measure_names(key)[0]
     found = metrics.rows(sample, key, by=known, limit=None).groupby(known, dropna=False)["counted"].sum()

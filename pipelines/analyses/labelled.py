@@ -9,11 +9,9 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import duckdb
-
 from pipelines.errors import SourceError
 from pipelines.estimate.probability import Version, trained
-from pipelines.warehouse.sql import quote
+from pipelines.warehouse.sql import connect, quote
 
 TARGET = "returned_target"
 YES, NO = ("1", "true", "yes", "y", "oui", "t", "1.0"), ("0", "false", "no", "n", "non", "f", "0.0")
@@ -52,8 +50,7 @@ def train_labelled(build: Path, column: str) -> Version:
     """
     yes, no = (", ".join(map(quote, words)) for words in (YES, NO))
     target = f"lower(trim(json_extract_string(dimensions, '$.{TARGET}')))"
-    with duckdb.connect(str(build)) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with connect(build, folders=[build.parent]) as connection:
         rows = connection.execute(f"""
             SELECT count(*) FILTER ({target} IN ({yes})), count(*) FILTER ({target} IN ({no})),
                 any_value({target}) FILTER ({target} NOT IN ({yes}, {no})) FROM fact_order_line WHERE units_sold > 0

@@ -164,18 +164,16 @@ def train(
 
 def _of_build(warehouse: str, source: str | None) -> "Version | None":
     """Train on the build readers see, in temporary tables beside it; None where no source has enough."""
-    import duckdb
-
     from pipelines.estimate.probability import trained
     from pipelines.warehouse.build import build_path, current_build, current_id
     from pipelines.warehouse.rules import OBSERVED_SQL
-    from pipelines.warehouse.sql import quote
+    from pipelines.warehouse.sql import connect, quote
 
     settings = settings_of(warehouse)
     current_build(settings.warehouse).close()  # raises where none can be read
     path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
-    with duckdb.connect(config={"threads": settings.threads} if settings.threads else {}) as connection:
-        connection.execute(f"SET TimeZone = 'UTC'; ATTACH {quote(path)} AS build (READ_ONLY); USE build")
+    with connect(threads=settings.threads, folders=[path.parent]) as connection:
+        connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY); USE build")
         known = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY 1").fetchall())
         wanted = [source] if source else list(known)
         for name in wanted:
