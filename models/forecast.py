@@ -15,11 +15,12 @@ Practice, 3rd ed., 2021, chapters 8.2, 5.10 and 13.4).
 
 from collections.abc import Sequence
 from functools import cached_property
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from models.rates import two_sided_z
 
 Floats = NDArray[np.float64]
 HORIZON = 12
@@ -264,7 +265,7 @@ class Past:
         middle = means[origin] + BIAS * bias
         wider = float(np.clip(abs(moved) / MOVED, 1.0, MOST_WIDENED))
         below, above = (below, above * wider) if moved > 0 else (below * wider, above)
-        half = NormalDist().inv_cdf(0.5 + level / 2)
+        half = two_sided_z(level)
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
         drawn = middle + drawn * np.where(drawn < 0, below, above)

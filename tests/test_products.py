@@ -391,9 +391,9 @@ def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict
 
 
 def test_products_rank_by_their_own_effect_given_where_they_were_sold(tmp_path: Path) -> None:
-    # In DE 60% come back, in FR 30%. Fifteen dresses are sold in DE, fifteen in FR; the last in FR is worse than usual
-    # there, and better than any sold in DE.
-    returned = [600] * 15 + [300] * 14 + [450]
+    # In DE 55% come back, in FR 25%: 40% in all, as the small shop's prior has it. Fifteen dresses are sold in DE,
+    # fifteen in FR; the last in FR is worse than usual there, and better than any sold in DE.
+    returned = [550] * 15 + [250] * 14 + [400]
     shop = small_shop(*[(f"s{i:02}", 1000, came, 50) for i, came in enumerate(returned)])
     for rows in (shop["fact_order_line"], shop["fact_return_line"]):
         for i, row in enumerate(rows):
@@ -405,7 +405,7 @@ def test_products_rank_by_their_own_effect_given_where_they_were_sold(tmp_path: 
     in_de = ranked.loc[[f"shop:s{i:02}" for i in range(15)]]
     assert in_de["probability_above"].gt(0.99).all()  # of the category, wherever it is sold
     assert in_de["probability_own"].between(0.1, 0.9).all()
-    assert in_de["market_rate"].to_numpy() == pytest.approx(0.4 * 600 / 455, rel=0.03)
+    assert in_de["market_rate"].to_numpy() == pytest.approx(0.4 * 550 / 405, rel=0.03)
 
 
 def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:

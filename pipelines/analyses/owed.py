@@ -1,6 +1,6 @@
 """What the law adds to refunds that are late, return by return, and when its next step falls.
 
-What the text of a law says under the assumptions of docs/decisions/0047-what-late-refunds-owe.md; it is no advice.
+What the text of a law says under the assumptions of docs/decisions/0046-what-late-refunds-owe.md; it is no advice.
 """
 
 from collections.abc import Sequence
