@@ -144,7 +144,7 @@ DRIVERS = ("several_sizes", "several_colours", "big_basket", "big_discount", "fi
 
 
 def baskets(build: Build, version: Version) -> pd.DataFrame:
-    """Give the lines of the last `DAYS` days by driver, the most expected returns first.
+    """Give the lines of the last `DAYS` days by driver, those with the most returns beyond other lines first.
 
     Columns: driver, lines, of_lines (share), value (mean probability with it), others (without it), returns (units
     expected back). Drivers with fewer than `FEWEST_LINES` lines are left out.
@@ -167,7 +167,9 @@ def baskets(build: Build, version: Version) -> pd.DataFrame:
         of, expected = int(row[f"{name}_n"]), float(row[f"{name}_p"] or 0)
         if of >= FEWEST_LINES and n - of >= FEWEST_LINES:
             rows.append((name, of, of / n, expected / of, (p - expected) / (n - of), float(row[f"{name}_units"])))
-    return pd.DataFrame(rows, columns=columns).sort_values("returns", ascending=False, ignore_index=True)
+    found = pd.DataFrame(rows, columns=columns)
+    more = (found["value"] - found["others"]) * found["lines"]
+    return found.loc[more.sort_values(ascending=False).index].reset_index(drop=True)
 
 
 def worth(build: Build, version: Version, threshold: float, prevented: float) -> Worth:
