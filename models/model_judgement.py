@@ -341,7 +341,7 @@ def stability(expected: ArrayLike, found: ArrayLike) -> float:
     Half a line is added to each bin. The bound is a convention of credit scoring, not a test.
 
     >>> round(stability([50, 50], [50, 50]), 3), round(stability([50, 50], [90, 10]), 2)
-    (0.0, 0.88)
+    (0.0, 0.85)
     """
     a, b = (np.asarray(v, dtype=np.float64) + 0.5 for v in (expected, found))
     a, b = a / a.sum(), b / b.sum()

@@ -260,7 +260,7 @@ def base_model(rate: ArrayLike, share: ArrayLike) -> tuple[float, float]:
     """Fit how a past rate is to be read as a probability: level and slope of its logit.
 
     >>> level, slope = base_model([0.2, 0.4] * 500, [0.2, 0.4] * 500)
-    >>> round(level, 2), round(slope, 2)
+    >>> round(abs(level), 2), round(slope, 2)
     (0.0, 1.0)
     """
     x = logit(rate)

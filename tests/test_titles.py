@@ -33,6 +33,7 @@ NOTHING_LOST: dict[str, tuple[str, ...]] = {
     r"of the time from request to refund": ("stage_time_share", "stage", "responsible"),
     r"The longest stage is": ("stage_days(0.9)", "stage"),
     r"are legally due within": ("refunds_due_soon",),
+    r"The law adds": ("late_refund_surcharge",),
 }
 """Titles of numbers to which this shop lost less than `losses.CAUTION`, each with its metric and what it is cut by."""
 QUARANTINED = {"return_event": "event", "chain_element": "element_type", "refund": "currency", "recovery": "currency"}

@@ -120,7 +120,10 @@ ON_PURPOSE = {
     },
     "a source, as --source takes it": {"online_retail"},
     "variables of the environment": {"BACKHAUL_RAW_DAYS", "BACKHAUL_SMTP"},
-    "a column of the canonical format, which the reader writes": {"return_flag"},
+    "a column of a file, which the reader writes": {
+        *("return_flag", "product_id", "customer_id", "order_id", "net_amount", "discount_amount", "is_gift"),
+        *("window_days", "fee_amount", "ordered_on"),
+    },
 }
 
 

@@ -137,7 +137,7 @@ def train(
         Path | None, typer.Option("--mapping", metavar="FILE", help="Mapping of the file (YAML), see `backhaul map`.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="COLUMN", help="Column of the file: 1 came back, 0 did not.")
+        str | None, typer.Option("--target", metavar="COLUMN", help="Column of the file: 1 returned, 0 kept.")
     ] = None,
     source: Source = None,
     card: Card = None,
@@ -206,7 +206,7 @@ def score(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Score order lines that are not loaded: probability to come back, reasons, expected cost and emissions.
+    """Score order lines that are not loaded: probability of a return, reasons, expected cost and emissions.
 
     Columns: product_id or style_id, country, and where known size, colour, brand, category, name, customer_id, channel,
     order_id, net_amount, discount_amount, units, is_gift, window_days, fee_amount, ordered_on.
