@@ -122,7 +122,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     plainly = frame.apply(plain)
     numbers = [c for c in plainly if plainly[c].dtype == float]
     keys = [c for c in plainly if c not in numbers] + [
-        c for c in ("share", "hours", "took", "cause", "clock_day") if c in numbers
+        c for c in ("share", "doubt", "hours", "took", "cause", "clock_day") if c in numbers
     ]
     plainly[numbers] = plainly[numbers].fillna(0.0)  # a sum of nothing is NULL or 0, and both are nothing
     return plainly.sort_values(keys).reset_index(drop=True) if keys else plainly
