@@ -418,62 +418,6 @@ def returns_to_come(
     return expected, max(expected - half, 0.0), min(expected + half, float(np.sum(kept)))
 
 
-def cohort_prior(
-    returned: ArrayLike, exposure: ArrayLike, lag: ArrayLike, deff: float = 1.0
-) -> tuple[float, float] | None:
-    """Expect the next cohort's rate from past mature ones: mean and sd of its logit; None under two cohorts.
-
-    One entry a mature cohort of one category, `lag` 1 for the latest; `exposure` = sum of G over its units. Mean: of
-    the last six, each weighing its units x .6^lag. Sd: the posterior root mean square of what one-step-ahead errors of
-    the past show beyond sampling, a month's change being lognormal around 12% (a factor 2 either way) before any was
-    seen. Errors are weighed by what their counts can tell, so that months with few returns do not make the next one
-    look sure.
-
-    >>> mean, sd = cohort_prior([300, 300, 300], [1000, 1000, 1000], [1, 2, 3])
-    >>> round(mean, 2), round(sd, 2)
-    (-0.85, 0.11)
-    """
-    r, n, back = floats(returned), np.maximum(floats(exposure), floats(returned)), floats(lag)
-    order = np.argsort(-back)
-    r, n, back = r[order], n[order], back[order]
-    if r.size < 2:
-        return None
-
-    def ahead(end: int) -> float:
-        recent = slice(max(0, end - 6), end)
-        w = 0.6 ** (back[recent] - back[end - 1])
-        return float((np.sum(w * r[recent]) + 0.5) / (np.sum(w * n[recent]) + 1.0))
-
-    expected = np.array([ahead(k) for k in range(1, r.size)])
-    error = scipy.special.logit((r[1:] + 0.5) / (n[1:] + 1.0)) - scipy.special.logit(expected)
-    noise = deff / (n[1:] * expected * (1 - expected))
-    change = np.exp(np.linspace(np.log(0.03), np.log(0.6), 40))
-    spread = change[:, None] ** 2 + noise
-    belief = -0.5 * np.sum(np.log(spread) + error**2 / spread, 1) - 0.5 * (np.log(change / 0.12) / np.log(2)) ** 2
-    weight = np.exp(belief - belief.max())
-    return float(scipy.special.logit(ahead(r.size))), float(np.sqrt(np.sum(weight * change**2) / weight.sum()))
-
-
-def month_prior(
-    month_no: ArrayLike, returned: ArrayLike, exposure: ArrayLike, units: ArrayLike, deff: float = 1.0
-) -> tuple[float, float] | None:
-    """Expect the rate of months to come from the counts of a category's months: mean and sd of its logit, or None.
-
-    One entry a row, `month_no` any running number of months; rows of a month add up. Only mature months count
-    (`exposure`, the sum of G, at least PRIOR_UNTIL of `units`); see `cohort_prior`.
-
-    >>> found = month_prior([1, 2, 3], [300, 300, 90], [1000, 1000, 400], [1000, 1000, 1000])
-    >>> found == cohort_prior([300, 300], [1000, 1000], [2, 1])
-    True
-    """
-    month, at = np.unique(np.asarray(month_no, dtype=np.int64), return_inverse=True)
-    r, e, n = (np.bincount(at, floats(x), month.size) for x in (returned, exposure, units))
-    mature = (e >= PRIOR_UNTIL * n) & (e > 0)
-    if not mature.any():
-        return None
-    return cohort_prior(r[mature], e[mature], month[mature].max() + 1 - month[mature], deff)
-
-
 def month_priors(
     month_no: ArrayLike,
     returned: ArrayLike,

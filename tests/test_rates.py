@@ -210,18 +210,6 @@ def test_returns_to_come_agree_with_the_posterior_when_the_rate_is_sure() -> Non
     assert low < units < high
 
 
-def test_cohort_prior_follows_the_level_and_knows_how_it_moves() -> None:
-    generator = np.random.default_rng(5)
-    level = -1 + np.cumsum(generator.normal(0, 0.1, 24))
-    sold = np.full(24, 20_000)
-    returned = generator.binomial(sold, 1 / (1 + np.exp(-level)))
-    prior = rates.cohort_prior(returned, sold, np.arange(24, 0, -1))
-    assert prior is not None
-    assert abs(prior[0] - level[-1]) < 0.2
-    assert 0.06 < prior[1] < 0.25
-    assert rates.cohort_prior([3], [10], [1]) is None
-
-
 @given(st.integers(0, 200), st.integers(31, 120))
 @settings(max_examples=60, deadline=None)
 def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, length: int) -> None:
