@@ -60,13 +60,26 @@ def new_lines(path: Path, rows: int = 60) -> list[dict[str, object]]:
             """).fetchall()
     lines = []
     for number, (product, _style, size, colour, brand, category, country, net, user) in enumerate(found):
-        line = {"product_id": product.removeprefix("shop:"), "colour": colour, "country": country, "net_amount": net,
-                "customer_id": f"shop:{user}", "order_id": str(number // 2), "window_days": 30}  # fmt: skip
+        line = {
+            "product_id": product.removeprefix("shop:"),
+            "colour": colour,
+            "country": country,
+            "net_amount": net,
+            "customer_id": f"shop:{user}",
+            "order_id": str(number // 2),
+            "window_days": 30,
+        }
         if number % 10 == 7:
             line["customer_id"] = None
         if number % 10 == 8:
-            line |= {"product_id": "new", "style_id": "new", "size": size, "brand": brand, "category": category,
-                     "name": "Linen piece new"}  # fmt: skip
+            line |= {
+                "product_id": "new",
+                "style_id": "new",
+                "size": size,
+                "brand": brand,
+                "category": category,
+                "name": "Linen piece new",
+            }
         lines.append(line)
     return lines
 
@@ -80,11 +93,20 @@ def test_a_new_line_is_scored_as_the_next_load_would(path: Path, build: Build, t
         version = current_version(connection, "shop")
         until = datetime.fromisoformat(build.info["observed_until"])
         rows = [
-            (10**6 + i, 10**6 + int(line["order_id"]), line["customer_id"], f"shop:{line['product_id']}",
-             line.get("size"), line.get("brand"), line.get("category"), line["colour"], line["country"],
-             line["net_amount"])
+            (
+                10**6 + i,
+                10**6 + int(line["order_id"]),
+                line["customer_id"],
+                f"shop:{line['product_id']}",
+                line.get("size"),
+                line.get("brand"),
+                line.get("category"),
+                line["colour"],
+                line["country"],
+                line["net_amount"],
+            )
             for i, line in enumerate(lines)
-        ]  # fmt: skip
+        ]
         connection.execute(
             "CREATE TEMP TABLE given (k BIGINT, o BIGINT, c VARCHAR, p VARCHAR, size VARCHAR, brand VARCHAR,"
             " category VARCHAR, colour VARCHAR, country VARCHAR, net DOUBLE)"
@@ -240,14 +262,22 @@ def test_a_target_is_added_to_a_mapping(tmp_path: Path, given: str, wanted: str)
 def test_a_flat_labelled_file_is_judged_without_a_warehouse(tmp_path: Path) -> None:
     frame = return_worlds.fitting(6, 4_000, days=400)
     day = pd.Timestamp(return_worlds.START) + pd.to_timedelta(frame["day"], unit="D")
-    flat = pd.DataFrame({
-        "line": np.arange(len(frame)), "order": frame["order"], "day": day.dt.strftime("%Y-%m-%d"),
-        "product": "p" + frame["item"].astype(str) + "-" + frame["size_no"].astype(str), "units": 1,
-        "net": frame["net"], "user": "u" + frame["user"].astype(str), "country": frame["country"],
-        "style": "s" + frame["item"].astype(str), "size": frame["size_no"],
+    flat = pd.DataFrame(
+        {
+            "line": np.arange(len(frame)),
+            "order": frame["order"],
+            "day": day.dt.strftime("%Y-%m-%d"),
+            "product": "p" + frame["item"].astype(str) + "-" + frame["size_no"].astype(str),
+            "units": 1,
+            "net": frame["net"],
+            "user": "u" + frame["user"].astype(str),
+            "country": frame["country"],
+            "style": "s" + frame["item"].astype(str),
+            "size": frame["size_no"],
             "category": "c" + frame["category"].astype(str),
-        "back": frame["returned"].astype(int),
-    })  # fmt: skip
+            "back": frame["returned"].astype(int),
+        }
+    )
     flat.to_csv(tmp_path / "lines.csv", index=False)
     (tmp_path / "flat.yaml").write_text(MAPPING)
     words = ["train", "--from", str(tmp_path / "lines.csv"), "--mapping", str(tmp_path / "flat.yaml"), "--target"]

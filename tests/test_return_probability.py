@@ -398,11 +398,31 @@ def test_without_customers_or_with_few_returns_there_is_no_model(build: duckdb.D
 def test_features_are_worked_out_by_hand() -> None:
     """A shop of 998 known lines with 249 returns (rate .25), a market of 100 with 50: (50 + 25) / 200 = .375."""
     line = dict.fromkeys(COUNTS, 0.0) | {
-        "shop_y": 249, "shop_n": 998, "late_y": 75, "late_n": 300, "market_y": 50, "market_n": 100,
-        "item_y": 9.375, "item_n": 10, "customer_y": 1, "customer_e": 1, "customer_n": 3,
-        "size_no": 5, "kept_n": 3, "kept_s": 9, "fit_n": 10, "fit_s": 10, "net": 180, "discount": 20, "units": 2,
-        "window_days": 30, "pause": np.nan, "market_price": np.nan, "sizes": 2, "lines": 1,
-    }  # fmt: skip
+        "shop_y": 249,
+        "shop_n": 998,
+        "late_y": 75,
+        "late_n": 300,
+        "market_y": 50,
+        "market_n": 100,
+        "item_y": 9.375,
+        "item_n": 10,
+        "customer_y": 1,
+        "customer_e": 1,
+        "customer_n": 3,
+        "size_no": 5,
+        "kept_n": 3,
+        "kept_s": 9,
+        "fit_n": 10,
+        "fit_s": 10,
+        "net": 180,
+        "discount": 20,
+        "units": 2,
+        "window_days": 30,
+        "pause": np.nan,
+        "market_price": np.nan,
+        "sizes": 2,
+        "lines": 1,
+    }
     found, rates = features_of({n: [v] for n, v in line.items()})
     got = {n: round(float(v[0]), 6) for n, v in found.items()}
     assert got["market_rate"] == pytest.approx(float(logit(0.375)), abs=1e-6)  # the shop is at its level of late

@@ -32,7 +32,7 @@ from pipelines.errors import ServeError
 from pipelines.load import load
 from pipelines.metrics import Question
 from pipelines.metrics.bind import observed
-from pipelines.outputs import serve
+from pipelines.outputs import checkout, serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
@@ -282,6 +282,18 @@ def test_a_basket_is_scored_as_the_command_line_scores_it(
     answered = schema["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
     assert set(told) == set(answered)
     assert set(told["lines"][0]) == set(answered["lines"]["items"]["properties"])
+
+
+def test_a_customer_is_hashed_as_a_load_hashes_them(tmp_path: Path) -> None:
+    """Whatever the id is like: an address with capitals, a number, blanks around it."""
+    names = ["Anne@Example.org", "17850", "  C 7 ", "gid://shopify/Customer/12"]
+    lines = [TINY_SHOP["order_line"][0] | {"order_line_id": f"L{i}", "customer_id": c} for i, c in enumerate(names)]
+    settings = fresh(tmp_path)
+    load(settings, [write_shop(tmp_path / "in", {"order_line": lines})])
+    hashed = checkout.hasher(settings)
+    with current_build(settings.warehouse) as build:
+        known = set(build.fetch(select(STAR.tables["dim_customer"].c.customer_id))["customer_id"])
+    assert known == {hashed("shop", name) for name in names}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""A model from one flat file of order lines with a column that says what came back, before any warehouse is loaded.
+"""A return model trained on demand, changing nothing: on a build, or on a flat file of order lines before any load.
 
-The file is loaded through its mapping into a warehouse of its own that is thrown away; the column takes the place of
-the returns. So a team can judge the method on its own history.
+The file is loaded through its mapping into a warehouse of its own that is thrown away; its column that says what came
+back takes the place of the returns. So a team can judge the method on its own history.
 """
 
 import json
@@ -11,6 +11,9 @@ from pathlib import Path
 
 from pipelines.errors import SourceError
 from pipelines.estimate.probability import Version, trained
+from pipelines.settings import Settings
+from pipelines.warehouse.build import build_path, current_build, current_id
+from pipelines.warehouse.rules import OBSERVED_SQL
 from pipelines.warehouse.sql import connect, quote
 
 TARGET = "returned_target"
@@ -82,3 +85,21 @@ def train_labelled(build: Path, column: str) -> Version:
             " needed 70 days after the first order."
         )
     return version
+
+
+def train_build(settings: Settings, source: str | None) -> Version | None:
+    """Train on the build readers see, in temporary tables beside it; None where no source has enough.
+
+    Raises SourceError for a source that is not there, WarehouseMissing without a build that can be read.
+    """
+    current_build(settings.warehouse).close()
+    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
+    with connect(threads=settings.threads, folders=[path.parent]) as connection:
+        connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY); USE build")
+        known = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY 1").fetchall())
+        for name in [source] if source else known:
+            if name not in known:
+                raise SourceError(f"{name} is no source of this warehouse. There are: {', '.join(known)}.")
+            if known[name] is not None and (version := trained(connection, name, known[name])) is not None:
+                return version
+    return None

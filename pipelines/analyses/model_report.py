@@ -21,7 +21,7 @@ PARTS = ("overview", "splits", "curve", "decisions", "slices", "importance", "de
 DRIFT_DAYS = 28
 SHIFTED = 0.25
 """Population stability index above which the lines of late are another population; a convention of credit scoring."""
-_DAY_ZERO = date(2000, 1, 1)
+DAY_ZERO = date(2000, 1, 1)
 _MATURE_DAYS = 75  # after an order its window and three weeks have passed in nearly all cases
 
 
@@ -54,7 +54,7 @@ def judged_part(version: Version, name: str) -> pd.DataFrame:
     frame = pd.DataFrame(judgement[name])
     for column in ("first_day", "last_day"):
         if column in frame:
-            frame[column] = [_DAY_ZERO + timedelta(days=int(d)) for d in frame[column]]
+            frame[column] = [DAY_ZERO + timedelta(days=int(d)) for d in frame[column]]
     return frame
 
 
@@ -73,11 +73,13 @@ def _overview(version: Version, judgement: dict[str, Any]) -> pd.DataFrame:
         measure("log_loss", judgement["log_loss"]),
         *(measure(f"log_loss_of_{kind}", loss) for kind, loss in judgement["scores"].items()),
         measure(f"gain_on_{gate['base']}_rate", gate["share"], gate["low"]),
-        *(measure(f"brier_skill_on_{base}_rate", *(s[n] for n in ("value", "low", "high")))
-          for base, s in judgement["skill"].items()),
+        *(
+            measure(f"brier_skill_on_{base}_rate", *(s[n] for n in ("value", "low", "high")))
+            for base, s in judgement["skill"].items()
+        ),
         measure("calibration_error", error["value"], error["low"], error["high"]),
         measure("month_level_sd", judgement["level_sd"]),
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -134,9 +136,16 @@ def drift(build: Build, version: Version) -> pd.DataFrame:
     index = stability(np.full(10, 100.0), counts * 1000 / max(counts.sum(), 1))
     is_enough = len(probabilities) >= FEWEST_LINES
     rows: list[dict[str, Any]] = [
-        {"measure": "stability", "month": None, "lines": len(probabilities), "value": index if is_enough else None,
-         "expected": None, "observed": None, "is_drifting": bool(is_enough and index > SHIFTED)}
-    ]  # fmt: skip
+        {
+            "measure": "stability",
+            "month": None,
+            "lines": len(probabilities),
+            "value": index if is_enough else None,
+            "expected": None,
+            "observed": None,
+            "is_drifting": bool(is_enough and index > SHIFTED),
+        }
+    ]
     return pd.DataFrame([*rows, *_months(build, version, joined, observed.to_pydatetime())])
 
 
@@ -153,7 +162,7 @@ def _months(build: Build, version: Version, joined: Any, observed: Any) -> list[
         .group_by(returned.c.order_line_key)
         .subquery()
     )
-    last = _DAY_ZERO + timedelta(days=int(version.parameters["judgement"]["last_day"]))
+    last = DAY_ZERO + timedelta(days=int(version.parameters["judgement"]["last_day"]))
     p = scored.c.probability
     share = func.least(func.coalesce(units.c.units, literal(0)) * 1.0 / lines.c.units_sold, 1.0)
     rows = build.fetch(
@@ -180,7 +189,14 @@ def _months(build: Build, version: Version, joined: Any, observed: Any) -> list[
         name = f"{(each.month - 1) // 12}-{(each.month - 1) % 12 + 1:02d}"
         is_off = bool(n >= FEWEST_LINES) and not each.is_as_expected(version.parameters["level_sd"])
         found.append(
-            {"measure": "calibration", "month": name, "lines": each.lines, "value": each.observed - each.expected,
-             "expected": each.expected, "observed": each.observed, "is_drifting": is_off}
-        )  # fmt: skip
+            {
+                "measure": "calibration",
+                "month": name,
+                "lines": each.lines,
+                "value": each.observed - each.expected,
+                "expected": each.expected,
+                "observed": each.observed,
+                "is_drifting": is_off,
+            }
+        )
     return found

@@ -114,17 +114,14 @@ def _recent(version: Version) -> Any:
         .subquery("begun")
     )
     of_style = [lines.c.order_key, lines.c.style_id]
-
-    def several(column: Any) -> Any:
-        return func.min(column).over(partition_by=of_style) != func.max(column).over(partition_by=of_style)
-
+    fewest, most = (f(lines.c.colour).over(partition_by=of_style) for f in (func.min, func.max))
     full = lines.c.net_amount + func.coalesce(lines.c.discount_amount, 0)
     return (
         select(
             scored.c.probability,
             lines.c.units_sold,
-            several(lines.c.size).label("several_sizes"),
-            several(lines.c.colour).label("several_colours"),
+            lines.c.has_several_sizes.label("several_sizes"),
+            (fewest != most).label("several_colours"),
             (func.count().over(partition_by=lines.c.order_key) >= BIG_BASKET).label("big_basket"),
             (case((full > 0, lines.c.discount_amount / full), else_=0) >= BIG_DISCOUNT).label("big_discount"),
             (begun.c.first_at == lines.c.ordered_at).label("first_order"),

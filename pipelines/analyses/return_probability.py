@@ -27,11 +27,25 @@ from pipelines.warehouse.star import STAR
 from pipelines.why import why
 
 FIELDS: Mapping[str, type] = {
-    "style_id": str, "product_id": str, "size": str, "colour": str, "brand": str, "category": str, "name": str,
-    "country": str, "customer_id": str, "channel": str, "order_id": str, "net_amount": float,
-    "discount_amount": float, "units": float, "is_gift": bool, "window_days": float, "fee_amount": float,
+    "style_id": str,
+    "product_id": str,
+    "size": str,
+    "colour": str,
+    "brand": str,
+    "category": str,
+    "name": str,
+    "country": str,
+    "customer_id": str,
+    "channel": str,
+    "order_id": str,
+    "net_amount": float,
+    "discount_amount": float,
+    "units": float,
+    "is_gift": bool,
+    "window_days": float,
+    "fee_amount": float,
     "ordered_on": date,
-}  # fmt: skip
+}
 """What a line may tell. `customer_id` is as the build holds it (source and keyed hash); lines of one `order_id` are one
 basket, lines without are one each; amounts exclude VAT, as in the canonical format; missing product texts are the
 catalogue's."""
@@ -277,8 +291,10 @@ def _of_order(build: Build, lines: pd.DataFrame) -> dict[str, np.ndarray[Any, An
     of_item = lines.groupby(["order_id", "item"])
     of_category = lines.fillna({"category": ""}).groupby(["order_id", "category"])
     until = datetime.fromisoformat(build.info["observed_until"]).date()
-    days = [date.fromisoformat(d) if isinstance(d, str) else d if isinstance(d, date) else until
-            for d in lines["ordered_on"]]  # fmt: skip
+    days = [
+        date.fromisoformat(d) if isinstance(d, str) else d if isinstance(d, date) else until
+        for d in lines["ordered_on"]
+    ]
     found = {
         "size_no": np.array([_size(size) for size in lines["size"]]),
         "sizes": np.maximum(of_item["size"].transform("nunique"), 1),

@@ -147,8 +147,13 @@ def train(
     """Train the return model and judge it on later orders, changing nothing; loads do the same every 28 days."""
     if file is not None and (mapping is None or target is None):
         raise typer.BadParameter("a file needs --mapping and --target.", param_hint="--from")
+    from pipelines.analyses.labelled import train_build
+
     with progress() as say:
-        version = _of_file(file, mapping, target, say) if file and mapping and target else _of_build(warehouse, source)
+        if file and mapping and target:
+            version: Version | None = _of_file(file, mapping, target, say)
+        else:
+            version = train_build(settings_of(warehouse), source)
     if version is None:
         _print_none("Nothing can be learnt.", output)
         return
@@ -160,28 +165,6 @@ def train(
     }
     _print(version, found, output, is_one=False)
     _write_card(version, card)
-
-
-def _of_build(warehouse: str, source: str | None) -> "Version | None":
-    """Train on the build readers see, in temporary tables beside it; None where no source has enough."""
-    from pipelines.estimate.probability import trained
-    from pipelines.warehouse.build import build_path, current_build, current_id
-    from pipelines.warehouse.rules import OBSERVED_SQL
-    from pipelines.warehouse.sql import connect, quote
-
-    settings = settings_of(warehouse)
-    current_build(settings.warehouse).close()  # raises where none can be read
-    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
-    with connect(threads=settings.threads, folders=[path.parent]) as connection:
-        connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY); USE build")
-        known = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY 1").fetchall())
-        wanted = [source] if source else list(known)
-        for name in wanted:
-            if name not in known:
-                raise SourceError(f"{name} is no source of this warehouse. There are: {', '.join(known)}.")
-            if known[name] is not None and (version := trained(connection, name, known[name])) is not None:
-                return version
-    return None
 
 
 def _of_file(file: Path, mapping: Path, target: str, say: Any) -> "Version":

@@ -38,8 +38,13 @@ _SAID = ("caution", "reason")  # columns of an answer that are empty where nothi
 
 
 def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None, why: str = "") -> None:
-    """Print rows; a table without a row says `why`, and leaves out a column of what to say where nothing is."""
+    """Print rows; where there is none, say `why`: in the table, or beside what a program reads.
+
+    A table leaves out a column of what to say where nothing is.
+    """
     rows = [{k: plain_value(v) for k, v in row.items()} for row in rows]
+    if why and not rows and how is not Format.table:
+        typer.echo(signs(why), err=True)
     if how is Format.json:
         print_json(rows)
         return

@@ -404,7 +404,7 @@ def links_of(
 ) -> dict[str, dict[str, set[str]]]:
     """Read from the logs of loads, by customer, the ids that lead to their records."""
     key = keys.file_of(settings, state_file).read_bytes()
-    hashes = {hmac.new(key, c.encode("utf-8", "replace"), "sha256").hexdigest()[:32]: c for c in customers}
+    hashes = {keys.customer_hash(key, c): c for c in customers}
     found: dict[str, dict[str, set[str]]] = {c: {} for c in hashes.values()}
     start, logs = len(namespace) + 2, Logs(settings, state_file)
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:

@@ -4,7 +4,6 @@ Here: reading the question, hashing whom it is about, and the form of the answer
 (pipelines/analyses/return_probability.py) and the server (serve.py). Nothing of a question is kept.
 """
 
-import hmac
 import json
 import math
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 from pipelines.analyses import return_probability
 from pipelines.errors import BackhaulError
-from pipelines.load.erasing import plain
 from pipelines.settings import Settings
 from pipelines.warehouse import keys, state
 from pipelines.warehouse.engine import Build
@@ -112,7 +110,7 @@ def hasher(settings: Settings) -> Callable[[str, str], str]:
         ) from error
     finally:
         state_file.close()
-    return lambda source, text: f"{source}:{hmac.new(key, plain(text).encode(), 'sha256').hexdigest()[:32]}"
+    return lambda source, text: f"{source}:{keys.customer_hash(key, text.strip())}"
 
 
 def probabilities(build: Build, asked: Asked, customer: Callable[[str, str], str]) -> dict[str, Any]:

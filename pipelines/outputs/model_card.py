@@ -4,12 +4,12 @@ After Mitchell et al. 2019 (Model cards for model reporting, FAT*): use, data, f
 file; figures are those stored when the model was fitted.
 """
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
+from pipelines.analyses.model_report import DAY_ZERO
 from pipelines.estimate.probability import Version
 
-_DAY_ZERO = date(2000, 1, 1)
 WORDS: dict[str, dict[str, str]] = {
     "en": {
         "title": "Model card: probability that an order line is returned",
@@ -28,19 +28,33 @@ WORDS: dict[str, dict[str, str]] = {
         "worth": "Figures on later lines",
         "judged": "Judged on {rows:,} lines by {splits} splits in time; each learnt only from lines ordered at least 35"
         " days before.",
-        "measure": "measure", "value": "value", "low": "lower bound", "high": "upper bound",
-        "auc": "area under the curve", "base": "area under the curve of the {base} rate", "loss": "log loss",
-        "gain": "log loss saved against the {base} rate", "skill": "Brier skill against the {base} rate",
+        "measure": "measure",
+        "value": "value",
+        "low": "lower bound",
+        "high": "upper bound",
+        "auc": "area under the curve",
+        "base": "area under the curve of the {base} rate",
+        "loss": "log loss",
+        "gain": "log loss saved against the {base} rate",
+        "skill": "Brier skill against the {base} rate",
         "error": "calibration error",
         "groups": "By group",
-        "group": "group", "lines": "lines", "expected": "expected", "observed": "observed",
-        "features": "What weighs most", "feature": "feature", "loses": "area lost when it is shuffled",
-        "refused": "Refused features", "none": "None.",
+        "group": "group",
+        "lines": "lines",
+        "expected": "expected",
+        "observed": "observed",
+        "features": "What weighs most",
+        "feature": "feature",
+        "loses": "area lost when it is shuffled",
+        "refused": "Refused features",
+        "none": "None.",
         "limits": "Limits",
         "limit": "A new customer or product is expected to be usual for its market. A change of policy, price or"
         " assortment is followed only as returns come in, 35 days later. The worst group differs by {gap:.1%} between"
         " expected and observed.",
-        "shop": "shop", "market": "market", "product": "product",
+        "shop": "shop",
+        "market": "market",
+        "product": "product",
     },
     "fr": {
         "title": "Fiche du modèle : probabilité de retour d'une ligne de commande",
@@ -61,37 +75,45 @@ WORDS: dict[str, dict[str, str]] = {
         "worth": "Résultats sur les lignes suivantes",
         "judged": "Jugé sur {rows:,} lignes par {splits} coupes dans le temps ; chacune n'apprend que de lignes"
         " commandées au moins 35 jours avant.",
-        "measure": "mesure", "value": "valeur", "low": "borne inférieure", "high": "borne supérieure",
-        "auc": "aire sous la courbe", "base": "aire sous la courbe du taux par {base}", "loss": "perte logarithmique",
+        "measure": "mesure",
+        "value": "valeur",
+        "low": "borne inférieure",
+        "high": "borne supérieure",
+        "auc": "aire sous la courbe",
+        "base": "aire sous la courbe du taux par {base}",
+        "loss": "perte logarithmique",
         "gain": "perte logarithmique évitée par rapport au taux par {base}",
         "skill": "gain de Brier par rapport au taux par {base}",
         "error": "erreur de calibration",
         "groups": "Par groupe",
-        "group": "groupe", "lines": "lignes", "expected": "attendu", "observed": "observé",
-        "features": "Ce qui pèse le plus", "feature": "variable", "loses": "aire perdue quand elle est mélangée",
-        "refused": "Variables refusées", "none": "Aucune.",
+        "group": "groupe",
+        "lines": "lignes",
+        "expected": "attendu",
+        "observed": "observé",
+        "features": "Ce qui pèse le plus",
+        "feature": "variable",
+        "loses": "aire perdue quand elle est mélangée",
+        "refused": "Variables refusées",
+        "none": "Aucune.",
         "limits": "Limites",
         "limit": "Un nouveau client ou un nouveau produit est supposé habituel pour son marché. Un changement de"
         " politique, de prix ou d'assortiment n'est suivi qu'au rythme des retours, 35 jours plus tard. Le groupe le"
         " plus éloigné s'écarte de {gap:.1%} entre attendu et observé.",
-        "shop": "boutique", "market": "marché", "product": "produit",
+        "shop": "boutique",
+        "market": "marché",
+        "product": "produit",
     },
-}  # fmt: skip
+}
 
 
-def model_card(version: Version, translated: dict[str, str] | None = None) -> str:
-    """Write the card of a model, English first; `translated` gives the French of the reasons it carries."""
-    known = translated or {}
-    return "\n\n---\n\n".join(_card(version, language, known) for language in WORDS) + "\n"
+def model_card(version: Version) -> str:
+    """Write the card of a model, English first; the reasons that a model carries are in English in both."""
+    return "\n\n---\n\n".join(_card(version, language) for language in WORDS) + "\n"
 
 
-def _card(version: Version, language: str, translated: dict[str, str]) -> str:
+def _card(version: Version, language: str) -> str:
     words, judgement = WORDS[language], version.parameters["judgement"]
-
-    def said(sentence: str) -> str:
-        return translated.get(sentence, sentence) if language == "fr" else sentence
-
-    state = words["used"].format(day=f"{version.fitted_at:%Y-%m-%d}") if version.is_used else said(version.why_not)
+    state = words["used"].format(day=f"{version.fitted_at:%Y-%m-%d}") if version.is_used else version.why_not
     parts = [
         f"# {words['title']}",
         f"`{version.model_id}`",
@@ -103,7 +125,7 @@ def _card(version: Version, language: str, translated: dict[str, str]) -> str:
     ]
     if judgement:
         parts += _judged(words, judgement)
-    leaks = [f"- {said(leak['reason'])}" for leak in version.parameters["leaks"]]
+    leaks = [f"- {leak['reason']}" for leak in version.parameters["leaks"]]
     parts += [f"## {words['refused']}", "\n".join(leaks) or words["none"]]
     if judgement:
         gap = max((abs(s["expected"] - s["observed"]) for s in judgement["slices"]), default=0.0)
@@ -114,7 +136,7 @@ def _card(version: Version, language: str, translated: dict[str, str]) -> str:
 
 def _judged(words: dict[str, str], judgement: dict[str, Any]) -> list[str]:
     """Give the parts that rest on the judgement."""
-    first, last = (_DAY_ZERO + timedelta(days=judgement[n]) for n in ("first_day", "last_day"))
+    first, last = (DAY_ZERO + timedelta(days=judgement[n]) for n in ("first_day", "last_day"))
     gate, error = judgement["gate"], judgement["calibration"]
     rows = [(words["auc"], judgement["auc"], None, None)]
     rows += [(words["base"].format(base=words[b]), auc, None, None) for b, auc in judgement["base_auc"].items()]
@@ -126,8 +148,10 @@ def _judged(words: dict[str, str], judgement: dict[str, Any]) -> list[str]:
         (words["skill"].format(base=words[b]), s["value"], s["low"], s["high"]) for b, s in judgement["skill"].items()
     ]
     rows.append((words["error"], error["value"], error["low"], error["high"]))
-    groups = [(f"{s['cut']}: {s['value']}", s["lines"], s["auc"], s["expected"], s["observed"], s["low"], s["high"])
-              for s in judgement["slices"]]  # fmt: skip
+    groups = [
+        (f"{s['cut']}: {s['value']}", s["lines"], s["auc"], s["expected"], s["observed"], s["low"], s["high"])
+        for s in judgement["slices"]
+    ]
     weights = sorted(judgement["importance"].items(), key=lambda item: -item[1])[:10]
     return [
         f"## {words['data']}",

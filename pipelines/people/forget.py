@@ -7,7 +7,6 @@ finishes it, and so that a later file that names them is made anonymous as it la
 """
 
 import contextlib
-import hmac
 import html
 import json
 import re
@@ -333,7 +332,7 @@ def _rename_in_logs(
     key, source = keys_warehouse.read(settings, state_file), row["namespace"]
 
     def hashed(text: str) -> str:
-        return f"{source}:{hmac.new(key, text.encode(), 'sha256').hexdigest()[:32]}"
+        return f"{source}:{keys_warehouse.customer_hash(key, text)}"
 
     of = {hashed(text): hashed(person.opaque) for text in (person.text, person.plain)}
     found = 0
@@ -544,7 +543,7 @@ def search(
     loads = state_file.loads_with(*STATUSES)
     namespaces = [namespace] if namespace else sorted({row["namespace"] for row in loads if row["files"]})
     others = {row["load_id"] for row in loads if namespace not in (None, row["namespace"])}
-    hashes = {hmac.new(key, t.encode(), "sha256").hexdigest()[:32] for t in (erasing.plain(customer), customer.strip())}
+    hashes = {keys_warehouse.customer_hash(key, t) for t in (erasing.plain(customer), customer.strip())}
     with connect(threads=1, folders=[]) as connection:
         ids = [quote(f"{n}:{h}") for n in namespaces for h in sorted(hashes)]
         numbers = [int(connection.execute(f"SELECT {sql.key_sql(i)}").fetchall()[0][0]) for i in ids]

@@ -5,6 +5,7 @@ are made with: they are never mixed. The old one goes when a build stands that h
 """
 
 import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -20,6 +21,11 @@ AGAIN = "Restore it from a copy: with another key, known customers become new on
 def fingerprint(key: bytes) -> str:
     """Give what tells one hashing key from another without giving it away."""
     return hashlib.sha256(b"backhaul hashing key" + key).hexdigest()[:16]
+
+
+def customer_hash(key: bytes, text: str) -> str:
+    """Give what stands for a customer's id after its source: as a load makes it of the text that it reads."""
+    return hmac.new(key, text.encode("utf-8", "replace"), "sha256").hexdigest()[:32]
 
 
 def write(path: Path) -> bytes:

@@ -126,10 +126,16 @@ def of_worlds() -> Iterator[Claim]:
     worlds = {
         "the design's world": (design, 0.045, 0.004),
         "the design's world with a rate that drifts by .5 logit": (
-            [return_worlds.design(FIRST_SEED + i, DESIGN_LINES, drift=0.5) for i in range(SEEDS)], 0.045, 0.006),
+            [return_worlds.design(FIRST_SEED + i, DESIGN_LINES, drift=0.5) for i in range(SEEDS)],
+            0.045,
+            0.006,
+        ),
         "a world of fit, brackets and serial buyers": (
-            [return_worlds.fitting(FIRST_SEED + i, FITTING_LINES) for i in range(SEEDS)], 0.06, 0.004),
-    }  # fmt: skip
+            [return_worlds.fitting(FIRST_SEED + i, FITTING_LINES) for i in range(SEEDS)],
+            0.06,
+            0.004,
+        ),
+    }
     for name, (frames, most, more) in worlds.items():
         found = [said(frame) for frame in frames]
         own, oracle, product = (np.array(a) for a in zip(*(s.auc() for s in found), strict=True))

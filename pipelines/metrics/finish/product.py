@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from models import products as product_models
+from models.rates import two_sided_z
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Finish, Metric
 from pipelines.metrics.finish import pooled
@@ -204,7 +204,7 @@ def _doubt(rate: Any, n: Any, level_sd: float, level: float, build: Build) -> An
     """Give half of the interval of a rate that is expected: chance of units that share orders, and the level's."""
     with np.errstate(invalid="ignore", divide="ignore"):
         chance = np.sqrt(rate * (1 - rate) * design_effect(build) / n)
-    return NormalDist().inv_cdf(0.5 + level / 2) * np.hypot(chance, level_sd * rate * (1 - rate))
+    return two_sided_z(level) * np.hypot(chance, level_sd * rate * (1 - rate))
 
 
 def _level_off(held: Metric, ask: BoundQuestion, build: Build, level_sd: float) -> str:
@@ -250,7 +250,7 @@ def own_part(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFr
     level_sd, nothing = expectation(build, ask)
 
     def less(rate: Any, low: Any, high: Any, base: Any) -> tuple[Any, Any, Any]:
-        doubt = NormalDist().inv_cdf(0.5 + ask.level / 2) * level_sd * base * (1 - base)
+        doubt = two_sided_z(ask.level) * level_sd * base * (1 - base)
         return rate - base, rate - base - np.hypot(rate - low, doubt), rate - base + np.hypot(high - rate, doubt)
 
     def missing(base: Any, scored: Any, sold: Any, otherwise: Any) -> Any:
