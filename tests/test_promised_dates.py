@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from sqlalchemy import select
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.load import load
 from pipelines.metrics import Question
 from pipelines.metrics.bind import observed
@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.rules import promise_state
 from pipelines.warehouse.star import STAR
-from tests.conftest import fresh
+from tests.conftest import fresh, write_rows
 
 MAPPING = """
 name: rows
@@ -316,3 +316,30 @@ def test_stages_in_a_wrong_order_are_no_waits(settings: Settings, tmp_path: Path
         ]  # without b: 5 days of a, 1 of d, 5 of c and the hours its date hides
         assert waited["value"] == pytest.approx(11, abs=0.5)
         assert "have dates out of order" in waited["reason"]
+
+
+def test_the_law_is_judged_where_refunds_are_recorded(tmp_path: Path) -> None:
+    """A shop whose files tell of no refund keeps and breaks no refund date; the first refund brings all of them."""
+    orders = [
+        {"order_line_id": f"L{n}", "order_id": f"O{n}", "product_id": "P", "units": 1, "net_amount": 50}
+        | {"country": "FR", "currency": "EUR", "ordered_at": "2026-01-02T10:00:00Z"}
+        for n in range(4)
+    ]
+    back = [
+        {"event_id": f"E{n}", "return_line_id": f"R{n}", "return_id": f"R{n}", "order_line_id": f"L{n}", "units": 1}
+        | {"event": "received", "occurred_at": f"2026-0{n + 1}-10T10:00:00Z", "return_type": "withdrawal"}
+        for n in range(4)
+    ]
+    settings = fresh(tmp_path)
+    write_rows(tmp_path / "a" / "order_line.csv", orders)
+    write_rows(tmp_path / "a" / "return_event.csv", back)
+    load(settings, [tmp_path / "a"])
+    with current_build(settings.warehouse) as build:
+        kept = metrics.answer(build, "promise_kept").iloc[0]
+        assert kept["status"] == "greyed"
+        assert analyses.worklist_at_risk(build).empty
+    write_rows(tmp_path / "b" / "return_event.csv", [back[0] | {"event_id": "F", "event": "refunded"}])
+    load(settings, [tmp_path / "b"])
+    with current_build(settings.warehouse) as build:
+        kept = metrics.answer(build, "promise_kept").iloc[0]
+        assert (kept["status"], kept["value"], kept["n"]) == ("ok", pytest.approx(1 / 3), 3)  # the last is not due

@@ -32,6 +32,7 @@ EVENTS = """event_id,return_line_id,return_id,order_line_id,event,occurred_at,un
 9,R5-1,R5,L5,acknowledged,2026-07-01T20:00:01Z,1,withdrawal
 10,R5-1,R5,L5,handed_over,2026-07-05T09:00:00Z,1,withdrawal
 11,R5-1,R5,L5,received,2026-07-08T09:00:00Z,1,withdrawal
+12,R5-1,R5,L5,refunded,2026-07-08T09:00:00Z,1,withdrawal
 """
 POLICY = """policy_id,valid_from,promise_id,from_stage,to_stage,duration,duration_unit,responsible,window_days
 p,2026-01-01T00:00:00Z,answer,declared,acknowledged,24,clock_hours,retailer,30

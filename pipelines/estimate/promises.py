@@ -281,7 +281,10 @@ def _policy_promises() -> str:
 
 
 def _legal_refunds() -> str:
-    """Select the legal promise of a refund, of each withdrawal from a distance sale where a law gives one."""
+    """Select the legal promise of a refund, of each withdrawal from a distance sale where a law gives one.
+
+    A source that records no refund at all tells neither a kept promise nor a broken one.
+    """
     return """
             SELECT d.*,
                 (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key,
@@ -296,7 +299,7 @@ def _legal_refunds() -> str:
                 end_refunded AS ended_at
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from
                 AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
-            WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'
+            WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store' AND d.has_refunded
     """
 
 
