@@ -226,3 +226,21 @@ def test_verbose_writes_the_log_to_standard_error(
     assert (code, out) == (5, "")
     [fault] = [json.loads(line) for line in err.splitlines() if '"fault"' in line]
     assert "ZeroDivisionError: by nought" in fault["trace"]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_an_answer_without_a_row_says_why_beside_it(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything was sold there is no country: what a program reads is empty, and the reason is said."""
+    monkeypatch.chdir(tmp_path)
+    Path("order_line.csv").write_text(THREE_LINES)
+    Path("return_event.csv").write_text(
+        "event_id,return_line_id,return_id,order_line_id,event,occurred_at,units\n"
+        "e1,r1,r1,1,received,2025-01-14T10:00:00Z,1\n"
+    )
+    ends(capsys, monkeypatch, "load", "order_line.csv", "return_event.csv")
+    days = ("--from", "2024-01-01", "--to", "2024-01-31", "--format", form)
+    code, out, said = ends(capsys, monkeypatch, "metric", "observed_return_rate", "--by", "country", *days)
+    assert (code, out.strip()) == (0, "[]" if form == "json" else "")
+    assert "nothing sold" in said

@@ -85,7 +85,7 @@ def metric(
         unit = answer["unit"].iloc[0] if len(answer) else found.unit
         print_rows(rows, output, f"{found.name[0]} ({unit}, {found.dated}): {found.sentence[0]}", why)
     else:
-        print_rows(rows, output)
+        print_rows(rows, output, why=why)
 
 
 @app.command(epilog=example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
