@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -50,10 +50,9 @@ def now() -> datetime:
 
 
 VERSION = 1
-"""Of the file; kept in it.
+"""Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
 
-A column or table more needs no new version: it is added. One that changes its meaning does, with a step in `_bring_up`.
-"""
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class State:
@@ -80,8 +79,10 @@ class State:
                 self._file.touch(exist_ok=True)  # what SQLite puts beside it is as open as the file itself
             engine = create_engine("sqlite://", creator=lambda: _connected(self._file), poolclass=QueuePool)
             with _said(self._file), engine.begin() as connection:
-                if _lacks(connection, self._file):
-                    _bring_up(connection)
+                if _is_older(connection, self._file):
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")  # a step lands whole, and by one writer
+                    if _is_older(connection, self._file):
+                        _bring_up(connection)
             self._writing = engine
         return self._writing
 
@@ -262,26 +263,28 @@ def _is_wal(file: Path) -> bool:
 
 def _reader(file: Path) -> Engine:
     """Open the file for reading: as it is, or a copy in memory that has what this version has more."""
-    if file.exists():
-        engine = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
-        with engine.connect() as connection:
-            if not _lacks(connection, file):
-                return engine
-        engine.dispose()
     memory = sqlite3.connect(":memory:", check_same_thread=False)
-    if file.exists():
-        with contextlib.closing(_connected(file, "ro")) as older:
-            older.backup(memory)
     engine = create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
+    if not file.exists():
+        STATE.create_all(engine)
+        return engine
+    as_it_is = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
+    with as_it_is.connect() as connection:
+        if not _is_older(connection, file):
+            memory.close()
+            return as_it_is
+    as_it_is.dispose()
+    with contextlib.closing(_connected(file, "ro")) as older:
+        older.backup(memory)
     with engine.begin() as connection:
         _bring_up(connection)
     return engine
 
 
-def _lacks(connection: Connection, file: Path) -> bool:
-    """Say whether the file lacks a table or column that this version has, or its number.
+def _is_older(connection: Connection, file: Path) -> bool:
+    """Say whether the file is of an earlier version than this one.
 
-    Refuse one of a newer version.
+    Refuse one of a newer version, and one that lacks a table or column of the version that it says it is.
     """
     version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
     if version > VERSION:
@@ -289,21 +292,30 @@ def _lacks(connection: Connection, file: Path) -> bool:
             f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that"
             " version; nothing was changed."
         )
-    held = connection.exec_driver_sql(
+    found = connection.exec_driver_sql(
         "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
     )
+    held = {tuple(row) for row in found}
+    if version < VERSION or ("alembic_version", "version_num") not in held:
+        return True
     wanted = {(table.name, column.name) for table in STATE.tables.values() for column in table.columns}
-    return version < VERSION or bool(wanted - {tuple(row) for row in held})
+    if missing := wanted - held:
+        table, column = min(missing)
+        raise WarehouseDamaged(
+            f"{file} lacks {table}.{column}, which its version has. Run `backhaul load` without a path: it is put back"
+            " from its copy of the last load."
+        )
+    return False
 
 
 def _bring_up(connection: Connection) -> None:
-    """Give a file the tables and columns it lacks, and the version's number. Nothing in it is dropped or changed."""
-    STATE.create_all(connection)
-    for table in STATE.sorted_tables:
-        held = {c["name"] for c in inspect(connection).get_columns(table.name)}
-        for column in (c for c in table.columns if c.name not in held):
-            kind = column.type.compile(connection.dialect)
-            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')
+    """Take a file through the steps of `migrations/versions` that it has not had, and give it their number."""
+    from alembic.command import upgrade  # one command in a warehouse's life needs it
+    from alembic.config import Config
+
+    steps = Config(attributes={"connection": connection})
+    steps.set_main_option("script_location", str(MIGRATIONS.absolute()).replace("%", "%%"))
+    upgrade(steps, "head")
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 

@@ -1,0 +1,97 @@
+"""The state file goes from version to version by Alembic, each step whole or not at all."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from pipelines.errors import WarehouseDamaged
+from pipelines.people import actions
+from pipelines.settings import Settings
+from pipelines.warehouse import state
+from pipelines.warehouse.state_tables import STATE
+
+NEXT = """
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+
+def upgrade():
+    op.execute("ALTER TABLE action RENAME COLUMN note TO remark")
+    op.execute("{then}")
+"""
+
+
+def content(settings: Settings, statement: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(settings.warehouse / "state.sqlite")
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str) -> None:
+    """Have a version 2, which renames what people wrote and runs one statement more."""
+    shutil.copytree(state.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "v0002_remark.py").write_text(NEXT.format(then=then))
+    monkeypatch.setattr(state, "MIGRATIONS", folder)
+    monkeypatch.setattr(state, "VERSION", 2)
+
+
+def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings: Settings) -> None:
+    with state.State(settings.warehouse).transaction() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), STATE) == []
+        (version,) = connection.exec_driver_sql("PRAGMA user_version").one()
+    steps = Config()
+    steps.set_main_option("script_location", str(state.MIGRATIONS))
+    assert ScriptDirectory.from_config(steps).get_heads() == [f"{version:04}"] == [f"{state.VERSION:04}"]
+
+
+def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions.log_action(settings, "carrier_call", {}, note="asked the carrier")
+    file = settings.warehouse / "state.sqlite"
+    before = file.read_bytes()
+    next_version(monkeypatch, tmp_path / "100% new: steps", "SELECT 1")
+    older = state.State(settings.warehouse)
+    with older._engine.connect() as connection:  # read by a copy in memory, brought up
+        assert connection.exec_driver_sql("SELECT remark FROM action").scalar_one() == "asked the carrier"
+    older.close()
+    assert file.read_bytes() == before
+    monkeypatch.setattr(state, "STATE", type(STATE)())  # of version 2 the tables are another matter
+    state.State(settings.warehouse).remember("told_build", "b")
+    assert content(settings, "SELECT remark FROM action") == [("asked the carrier",)]
+    assert content(settings, "SELECT version_num FROM alembic_version") == [("0002",)]
+    monkeypatch.setattr(state, "VERSION", 1)
+    with pytest.raises(WarehouseDamaged, match="newer version of Backhaul"):
+        state.State(settings.warehouse).remember("told_build", "c")
+
+
+def test_a_step_that_fails_halfway_leaves_the_file_as_it_was(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions.log_action(settings, "carrier_call", {}, note="asked the carrier")
+    next_version(monkeypatch, tmp_path / "steps", "SELECT x FROM nowhere")
+    with pytest.raises(WarehouseDamaged):
+        state.State(settings.warehouse).remember("told_build", "b")
+    assert content(settings, "SELECT note FROM action") == [("asked the carrier",)]
+    assert content(settings, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert content(settings, "PRAGMA user_version") == [(1,)]
+
+
+def test_a_file_that_lacks_what_its_version_has_is_put_back(copy_of_tiny: Settings) -> None:
+    actions.log_action(copy_of_tiny, "carrier_call", {}, note="asked the carrier")
+    with sqlite3.connect(copy_of_tiny.warehouse / "state.sqlite") as connection:
+        connection.execute("ALTER TABLE load DROP COLUMN asked")
+    connection.close()
+    with pytest.raises(WarehouseDamaged, match=r"lacks load\.asked.*backhaul load"):
+        state.listed_loads(copy_of_tiny)
+    assert "was damaged (kept as" in state.put_back(copy_of_tiny.warehouse)
+    assert [row["status"] for row in state.listed_loads(copy_of_tiny)] == ["published"]
