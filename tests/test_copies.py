@@ -12,6 +12,7 @@ import pytest
 from pipelines.doctor import warehouse
 from pipelines.errors import BackupError, WarehouseLocked
 from pipelines.load import load, retain, withdraw
+from pipelines.load.upkeep import begin_rotation
 from pipelines.outputs import copies
 from pipelines.outputs.copies import backup, restore, verify
 from pipelines.people.forget import forget
@@ -122,6 +123,43 @@ def test_a_load_that_is_judged_again_meanwhile_is_in_the_copy(shop: Settings, tm
     restore(again, tmp_path / "second")
     load(again)
     assert facts(again) == facts(shop)
+
+
+@pytest.mark.parametrize("is_ended", [False, True], ids=["begun", "begun and ended"])
+def test_a_key_that_changes_meanwhile_is_never_beside_the_state_of_another(
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ended: bool
+) -> None:
+    mine = Settings(warehouse=tmp_path / "own" / "warehouse")
+    backup(shop, tmp_path / "first")
+    mine.warehouse.parent.mkdir()
+    restore(mine, tmp_path / "first")
+    before = mine.key_file.read_bytes()
+
+    def rotated(settings: Settings) -> dict[Path, tuple[int, int]]:
+        monkeypatch.undo()
+        state_file = state.State(settings.warehouse)
+        begin_rotation(settings, state_file, lambda _: None)
+        state_file.close()
+        if is_ended:
+            load(settings)
+        return copies._raw(settings)
+
+    monkeypatch.setattr(copies, "_raw", rotated)  # between the look at the key and the copy of the state
+    if is_ended:
+        backup(mine, tmp_path / "copy")
+    else:
+        with pytest.raises(BackupError, match="A new hashing key is taking the place"):
+            backup(mine, tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
+        load(mine)
+        backup(mine, tmp_path / "copy")
+    assert mine.key_file.read_bytes() != before
+    assert (tmp_path / "copy" / "key").read_bytes() == mine.key_file.read_bytes()
+    other = Settings(warehouse=tmp_path / "elsewhere" / "warehouse")
+    other.warehouse.parent.mkdir()
+    restore(other, tmp_path / "copy")
+    assert not [one for one in warehouse(other, is_deep=True) if one.is_fault]
+    assert facts(other) == facts(mine)
 
 
 @pytest.mark.parametrize("name", ["key", "warehouse/state.sqlite", "warehouse/current", "raw"])

@@ -49,14 +49,11 @@ class _Moved(Exception):
 def backup(settings: Settings, folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
     """Copy a warehouse to a folder that is not there yet.
 
-    Raises BackupError when there is nothing to copy, the folder is there, or the warehouse does not stand still.
+    Raises BackupError when there is nothing to copy, the folder is there, a new hashing key is taking over, or the
+    warehouse does not stand still.
     """
     if not (settings.warehouse / STATE).is_file():
         raise BackupError(f"There is no warehouse in {settings.warehouse}: nothing to copy. Give another --warehouse.")
-    if settings.next_key_file.is_file():
-        raise BackupError(
-            "A new hashing key is taking the place of the old one. Run `backhaul load` to its end, then copy."
-        )
     if folder.exists():
         raise BackupError(f"{folder} is there already, and a copy overwrites nothing. Give a new folder.")
     draft = folder.with_name(folder.name + UNFINISHED)
@@ -113,10 +110,14 @@ def _clear(folder: Path) -> None:
 def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str], None]) -> Copy:
     home = draft / "warehouse"
     home.mkdir(parents=True)
-    raw = _raw(settings)
+    raw, key = _raw(settings), _key(settings.key_file)
     progress("copying the state")
     build_id = current_id(settings.warehouse)
     left_out, newest, logged = _copy_state(settings.warehouse / STATE, home / STATE)
+    if settings.next_key_file.is_file():  # made before the state names it, and gone when it is the key
+        raise BackupError(
+            "A new hashing key is taking the place of the old one. Run `backhaul load` to its end, then copy."
+        )
 
     def is_landed(load_id: str) -> bool:
         return load_id not in left_out and load_id <= newest  # the others began afterwards
@@ -132,6 +133,8 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
         progress(f"copying {name}")
         files[name] = _copied(source, draft / name)
     if _logs(settings, is_logged) != logs or not raw.items() <= _raw(settings).items():
+        raise _Moved
+    if _key(draft / "key") != key:  # another one than when the state was copied
         raise _Moved
     about = {"form": FORM, "build_id": build_id, "left_out": left_out, "files": files}
     (draft / MANIFEST).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -163,6 +166,10 @@ def _copy_state(source: Path, target: Path) -> tuple[list[str], str, set[str]]:
         there.commit()
         there.execute("PRAGMA journal_mode = DELETE")
     return left_out, newest, logged
+
+
+def _key(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
 
 
 def _logs(settings: Settings, is_logged: Callable[[Path], bool]) -> list[tuple[str, int]]:

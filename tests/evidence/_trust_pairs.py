@@ -13,6 +13,7 @@ from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
 
+from pipelines.doctor import examine
 from pipelines.load import load
 from pipelines.outputs import closing
 from pipelines.people import actions, policies, policy_text
@@ -179,17 +180,26 @@ def _pair(shop: Shop, after: Mapping[str, Path], pair: tuple[str, str]) -> list[
 
 
 def _copy_of(folder: Path, shop: Shop, after: Path, code: int) -> list[str]:
-    """Say what is wrong with a copy that was made beside a writer: it is whole, and of before or after."""
+    """Say what is wrong with a copy that was made beside a writer: it is whole, and of before or after.
+
+    A load that was under way is in it as it stood then, and goes on there.
+    """
     copy = folder / "copy"
     if not copy.exists():
         return [] if code else ["there is no copy, and nobody was told so"]
     seen, known = copied(copy), [_as_copy(shop.root / "base"), _as_copy(after)]
     wrong = [] if any(same(seen, k) for k in known) else [f"the copy: {' | '.join(apart(seen, k) for k in known)}"]
-    place = ["--warehouse", str(folder / "restored" / "warehouse")]
+    restored = Settings(warehouse=folder / "restored" / "warehouse")
+    place = ["--warehouse", str(restored.warehouse)]
     (folder / "restored").mkdir()
-    for words in (["restore", str(copy), *place], ["check", "--deep", *place]):
-        code, told = ended(words)
-        wrong += [f"{words[0]} of the copy: exit {code} {told}"] if code else []
+    code, told = ended(["restore", str(copy), *place])
+    wrong += [f"restore of the copy: exit {code} {told}"] if code else []
+    faults = [one for one in examine(restored, is_deep=True) if one.is_fault]
+    wrong += [f"{one.where} of the copy {one.problem}" for one in faults if not one.problem.endswith("not published")]
+    if faults:  # a load was under way: the copy goes on with it
+        for words in (["load", *place], ["check", "--deep", *place]):
+            code, told = ended(words)
+            wrong += [f"{words[0]} of the copy: exit {code} {told}"] if code else []
     return wrong
 
 
