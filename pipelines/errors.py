@@ -9,6 +9,7 @@
     ├── WarehouseMissing     nothing has been published yet
     ├── WarehouseLocked      another load is writing
     ├── WarehouseDamaged     something the warehouse holds is damaged, lost or of a newer version
+    ├── ModelMissing         no model expects returns in this build
     ├── UnknownMetric        no metric has that key
     ├── UnknownDimension     a metric cannot be cut that way
     ├── UnknownValue         nothing has the value a filter asks for
@@ -87,6 +88,12 @@ class WarehouseLocked(BackhaulError):
 
 class WarehouseDamaged(BackhaulError):
     """Something that the warehouse holds is damaged, lost or of a newer version, and cannot be made again."""
+
+    exit_code = 4
+
+
+class ModelMissing(BackhaulError):
+    """No model expects returns in this build."""
 
     exit_code = 4
 

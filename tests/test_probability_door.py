@@ -144,6 +144,7 @@ def test_a_new_line_is_scored_as_the_next_load_would(path: Path, build: Build, t
     [
         ({"country": "FR"}, "Line 2 names no product"),
         ({"product_id": "a"}, "Line 2 names no country"),
+        ({"product_id": "a", "country": "fra"}, "Line 2: country='fra' is no code of two letters"),
         ({"product_id": "a", "country": "FR", "prize": 3}, "prize is no field of a line"),
         ({"product_id": "a", "country": "FR", "net_amount": "much"}, "net_amount='much' is no number"),
         ({"product_id": "a", "country": "FR", "net_amount": -1.0}, "is no number from 0"),

@@ -6,7 +6,7 @@ cost and emit. Not here: how a model is fitted (pipelines/estimate/probability.p
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy  # loads its parts when they are first asked for
-from sqlalchemy import and_, func, select
+from sqlalchemy import ARRAY, Select, Text, and_, func, literal, select
 
 from models.curves import NO_WINDOW_DAYS
 from models.return_features import COUNTS, features_of, matrix_of
 from models.return_probability import ReturnProbability
-from pipelines.errors import BackhaulError
+from pipelines.errors import BackhaulError, ModelMissing
 from pipelines.estimate.probability import Version, version_of
 from pipelines.estimate.probability_state import SEPARATOR
 from pipelines.warehouse.engine import Build
@@ -53,12 +53,16 @@ _OF_PRODUCT = ("style_id", "size", "colour", "brand", "category", "name")
 MOST_LINES = 100_000
 
 
+Columns = dict[str, list[Any]]
+"""Lines by column, a value each; what is not told is None."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """One line: its probability, the same with a usual product, its product's past rate, and the strongest reasons.
 
     `probability` is NaN with the `reason` where nothing is expected. A reason is a feature and what it adds to the
-    logit.
+    logit. `category` is the line's, else its product's in the catalogue.
     """
 
     probability: float
@@ -66,6 +70,7 @@ class Scored:
     base_rate: float
     reasons: tuple[tuple[str, float], ...]
     model_id: str
+    category: str | None
     reason: str = ""
 
 
@@ -92,21 +97,26 @@ def score_lines(
     `source` is needed where several have a model. Raises BackhaulError for a line that cannot be read.
     """
     version = _model(build, source)
-    given = _read(lines)
+    given = _with_catalogue(build, version.source, _read(lines))
     if not version.is_used:
-        return [Scored(*(float("nan"),) * 3, (), version.model_id, version.why_not)] * len(given)
-    counted = _counted(build, version.source, _with_catalogue(build, version.source, given))
+        return [Scored(*_NAN, (), version.model_id, category, version.why_not) for category in given["category"]]
+    counted = _counted(build, version.source, given)
     features, rates = features_of(counted)
     x = matrix_of(features)
     known = np.isfinite(x[:, 0])
     p, usual = _both(version.model, np.where(np.isfinite(x), x, 0.0))
-    why_each = version.model.reasons(np.where(np.isfinite(x), x, 0.0), reasons) if reasons else [[]] * len(given)
+    why_each = version.model.reasons(np.where(np.isfinite(x), x, 0.0), reasons) if reasons else [[]] * len(lines)
     return [
-        Scored(float(a), float(b), float(c), tuple(r), version.model_id)
+        Scored(float(a), float(b), float(c), tuple(r), version.model_id, category)
         if is_known
-        else Scored(*(float("nan"),) * 3, (), version.model_id, why("nothing_known"))
-        for a, b, c, r, is_known in zip(p, usual, rates["product"], why_each, known, strict=True)
+        else Scored(*_NAN, (), version.model_id, category, why("nothing_known"))
+        for a, b, c, r, category, is_known in zip(
+            p, usual, rates["product"], why_each, given["category"], known, strict=True
+        )
     ]
+
+
+_NAN = (float("nan"),) * 3
 
 
 def _both(model: ReturnProbability, x: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -118,7 +128,7 @@ def _both(model: ReturnProbability, x: np.ndarray[Any, Any]) -> tuple[np.ndarray
 def _model(build: Build, source: str | None) -> Version:
     models = current_models(build)
     if not models:
-        raise BackhaulError(
+        raise ModelMissing(
             "No model expects returns in this build: it takes customers and 500 returns of one source. `backhaul model`"
             " says what there is."
         )
@@ -129,28 +139,30 @@ def _model(build: Build, source: str | None) -> Version:
     return models[source] if source else next(iter(models.values()))
 
 
-def _read(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _read(lines: Sequence[Mapping[str, Any]]) -> Columns:
     """Read lines; raises BackhaulError with the number of the first line that cannot be read, and why."""
     if not lines:
         raise BackhaulError("There is no line to score: give at least one.")
     if len(lines) > MOST_LINES:
         raise BackhaulError(f"{len(lines):,} lines are too many at once: give at most {MOST_LINES:,}.")
     for number, line in enumerate(lines, 1):
-        if unknown := set(line) - set(FIELDS):
+        if unknown := set(line) - FIELDS.keys():
             raise BackhaulError(
                 f"Line {number}: {', '.join(sorted(map(str, unknown)))} is no field of a line. There are:"
                 f" {', '.join(FIELDS)}."
             )
+        for name, value in line.items():
+            if value is not None and not _fits(value, FIELDS[name]):
+                raise BackhaulError(f"Line {number}: {name}={str(value)[:40]!r} is no {_CALLED[FIELDS[name]]}.")
         if not (line.get("style_id") or line.get("product_id")):
             raise BackhaulError(f"Line {number} names no product: give product_id or style_id.")
-        if not line.get("country"):
-            raise BackhaulError(f"Line {number} names no country: give the code of two letters it is sent to.")
-        for name, kind in FIELDS.items():
-            if line.get(name) is not None and not _fits(line[name], kind):
-                raise BackhaulError(f"Line {number}: {name}={str(line[name])[:40]!r} is no {_CALLED[kind]}.")
-    frame = pd.DataFrame({name: [line.get(name) for line in lines] for name in FIELDS})
-    own = pd.Series([f"line {i}" for i in range(len(frame))])
-    return frame.assign(order_id=frame["order_id"].where(frame["order_id"].notna(), own))
+        country = line.get("country") or ""
+        if not (len(country) == 2 and country.isascii() and country.isalpha() and country.isupper()):
+            told = f": country={country[:40]!r} is no code of two letters" if country else " names no country"
+            raise BackhaulError(f"Line {number}{told}. Give the country it is sent to, such as FR.")
+    columns: Columns = {name: [line.get(name) for line in lines] for name in FIELDS}
+    columns["order_id"] = [f"line {i}" if v is None else v for i, v in enumerate(columns["order_id"])]
+    return columns
 
 
 _CALLED = {str: "text", float: "number from 0", bool: "yes or no (true, false)", date: "day (2026-01-31)"}
@@ -168,23 +180,35 @@ def _fits(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def _with_catalogue(build: Build, source: str, lines: pd.DataFrame) -> pd.DataFrame:
-    """Fill in what the catalogue knows of the products that lines name."""
+def _with_catalogue(build: Build, source: str, lines: Columns) -> Columns:
+    """Fill in what the catalogue knows of the products that lines name; `item` is the style, else the product."""
     prefix = f"{source}:"
 
-    def own(values: "pd.Series[Any]") -> "pd.Series[Any]":
-        return values.map(lambda v: v if not isinstance(v, str) or v.startswith(prefix) else prefix + v)
+    def own(values: list[Any]) -> list[Any]:
+        return [v if v is None or v.startswith(prefix) else prefix + v for v in values]
 
-    lines = lines.assign(style_id=own(lines["style_id"]), product_id=own(lines["product_id"]))
-    wanted = sorted(lines["product_id"].dropna().unique())
+    lines = {**lines, "style_id": own(lines["style_id"]), "product_id": own(lines["product_id"])}
+    known: dict[str, tuple[Any, ...]] = {}
     c = STAR.tables["dim_product"].c
-    if wanted:
-        known = build.fetch(
-            select(c.product_id, *(c[n] for n in _OF_PRODUCT)).where(c.is_current, c.product_id.in_(wanted))
-        ).drop_duplicates("product_id")
-        found = lines[["product_id"]].merge(known, how="left", on="product_id")
-        lines = lines.assign(**{n: lines[n].where(lines[n].notna(), found[n]) for n in _OF_PRODUCT})
-    return lines.assign(item=lines["style_id"].where(lines["style_id"].notna(), lines["product_id"]))
+    if wanted := {v for v in lines["product_id"] if v is not None}:
+        rows = build.fetch(
+            select(c.product_id, *(c[n] for n in _OF_PRODUCT)).where(c.is_current, c.product_id.in_(_each(wanted)))
+        )
+        known = {row[0]: row[1:] for row in rows.itertuples(index=False, name=None)}
+    nothing = (None,) * len(_OF_PRODUCT)
+    texts = zip(*(known.get(v, nothing) for v in lines["product_id"]), strict=True)
+    lines |= {
+        name: [
+            v if v is not None else t if isinstance(t, str) else None for v, t in zip(lines[name], found, strict=True)
+        ]
+        for name, found in zip(_OF_PRODUCT, texts, strict=True)
+    }
+    return {**lines, "item": [s or p for s, p in zip(lines["style_id"], lines["product_id"], strict=True)]}
+
+
+def _each(keys: Iterable[str]) -> Select[Any]:
+    """Give keys as rows: one parameter, however many there are."""
+    return select(func.unnest(literal(sorted(keys), ARRAY(Text))))
 
 
 def _customer_key(customer_id: Any) -> str | None:
@@ -195,19 +219,14 @@ def _customer_key(customer_id: Any) -> str | None:
     return str(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def _keys(lines: pd.DataFrame) -> "dict[str, pd.Series[Any]]":
+def _keys(lines: Columns) -> Columns:
     """Give the key of each thing that a line looks up; a missing one is None."""
 
-    def joined(*names: str) -> "pd.Series[Any]":
-        parts = [lines[n].map(lambda v: v if isinstance(v, str) else "") for n in names]
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole + SEPARATOR + part
-        return whole
+    def joined(*names: str) -> list[Any]:
+        return [SEPARATOR.join(v or "" for v in each) for each in zip(*(lines[n] for n in names), strict=True)]
 
-    customer = lines["customer"]
-    of_category = joined("customer", "category").where(customer.notna(), None)
-    nothing = pd.Series([""] * len(lines))
+    customer, nothing = lines["customer"], [""] * len(lines["item"])
+    of_category = [None if c is None else k for c, k in zip(customer, joined("customer", "category"), strict=True)]
     return {
         "shop": nothing,
         "late": nothing,
@@ -215,7 +234,7 @@ def _keys(lines: pd.DataFrame) -> "dict[str, pd.Series[Any]]":
         "item": joined("item"),
         "size": joined("item", "size"),
         "colour": joined("item", "colour"),
-        "brand": lines["brand"].where(lines["brand"].notna(), None),
+        "brand": lines["brand"],
         "customer": customer,
         "customer_category": of_category,
         "pace": customer,
@@ -224,16 +243,21 @@ def _keys(lines: pd.DataFrame) -> "dict[str, pd.Series[Any]]":
     }
 
 
-def _counted(build: Build, source: str, lines: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+def _counted(build: Build, source: str, lines: Columns) -> dict[str, np.ndarray[Any, Any]]:
     """Give what lines know, as `models.return_features.COUNTS`."""
-    lines = lines.assign(customer=lines["customer_id"].map(_customer_key))
+    lines = {**lines, "customer": [_customer_key(v) for v in lines["customer_id"]]}
     keys, words = _keys(lines), [_words(name) for name in lines["name"]]
-    wanted = {(thing, key) for thing, column in keys.items() for key in column if isinstance(key, str)}
-    wanted |= {("word", word) for each in words for word in each}
-    state = _state(build, source, wanted)
+    wanted = {key for column in keys.values() for key in column if key is not None}
+    state = _state(build, source, wanted.union(*words))
+    nothing = np.array(_NOTHING)
+    looked_up = {
+        thing: np.array([nothing if k is None else state.get((thing, k), nothing) for k in column])
+        for thing, column in keys.items()
+    }
 
     def of(thing: str, part: int, missing: float = 0.0) -> np.ndarray[Any, Any]:
-        return np.array([state.get((thing, k), _NOTHING)[part] if isinstance(k, str) else missing for k in keys[thing]])
+        found: np.ndarray[Any, Any] = looked_up[thing][:, part]
+        return np.where([k is None for k in keys[thing]], missing, found)
 
     y, n, e, s = range(4)
     shop_rate = (of("shop", y) + 1) / (of("shop", n) + 2)
@@ -258,12 +282,11 @@ _PLAIN = ("shop", "late", "market", "item", "size", "colour")
 _NOTHING = (0.0, 0.0, 0.0, float("nan"))
 
 
-def _state(build: Build, source: str, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[float, ...]]:
+def _state(build: Build, source: str, wanted: set[str]) -> dict[tuple[str, str], tuple[float, ...]]:
     """Look up the counts of things by their keys."""
     c = STAR.tables["estimate_probability_state"].c
-    keys = sorted({key for _, key in wanted})
-    rows = build.fetch(select(c.thing, c.key, c.y, c.n, c.e, c.s).where(c.source == source, c.key.in_(keys)))
-    return {(row[0], row[1]): row[2:] for row in rows.itertuples(index=False, name=None)}
+    asked = select(c.thing, c.key, c.y, c.n, c.e, c.s).where(c.source == source, c.key.in_(_each(wanted)))
+    return {(row[0], row[1]): row[2:] for row in build.fetch(asked).itertuples(index=False, name=None)}
 
 
 def _words(name: Any) -> list[str]:
@@ -280,37 +303,44 @@ def _word_rate(state: Mapping[tuple[str, str], tuple[float, ...]], words: Sequen
     return float(sum(np.log((k[0] + 20 * shop_rate) / (k[2] + 20 * shop_rate)) for k in known) / len(words))
 
 
-def _of_order(build: Build, lines: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+def _of_order(build: Build, lines: Columns) -> dict[str, np.ndarray[Any, Any]]:
     """Give what lines and their baskets are."""
 
-    def number(name: str, missing: float) -> "pd.Series[Any]":
-        return pd.to_numeric(lines[name], errors="coerce").fillna(missing)
+    def number(name: str, missing: float) -> np.ndarray[Any, Any]:
+        return np.array([missing if v is None else float(v) for v in lines[name]])
 
-    net = number("net_amount", 0.0)
-    of_order = lines.assign(net=net).groupby("order_id")
-    of_item = lines.groupby(["order_id", "item"])
-    of_category = lines.fillna({"category": ""}).groupby(["order_id", "category"])
+    def together(*names: str) -> np.ndarray[Any, Any]:
+        """Give each line the number of its group: those of its order that agree in these columns."""
+        found = list(zip(lines["order_id"], *([v or "" for v in lines[n]] for n in names), strict=True))
+        numbers = {key: n for n, key in enumerate(dict.fromkeys(found))}
+        return np.array([numbers[key] for key in found])
+
+    def count(groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(np.bincount(groups)[groups])
+
+    def several(groups: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+        pairs = {(g, v) for g, v in zip(groups.tolist(), lines[name], strict=True) if v is not None}
+        return np.asarray(np.bincount([g for g, _ in pairs], minlength=int(groups.max()) + 1)[groups])
+
+    net, order, item = number("net_amount", 0.0), together(), together("item")
     until = datetime.fromisoformat(build.info["observed_until"]).date()
-    days = [
-        date.fromisoformat(d) if isinstance(d, str) else d if isinstance(d, date) else until
-        for d in lines["ordered_on"]
-    ]
+    days = [until if d is None else date.fromisoformat(d) if isinstance(d, str) else d for d in lines["ordered_on"]]
     found = {
-        "size_no": np.array([_size(size) for size in lines["size"]]),
-        "sizes": np.maximum(of_item["size"].transform("nunique"), 1),
-        "colours": of_item["colour"].transform("nunique"),
-        "style_lines": of_item["item"].transform("size"),
-        "category_lines": of_category["item"].transform("size"),
-        "lines": of_order["item"].transform("size"),
-        "basket_net": of_order["net"].transform("sum"),
+        "size_no": [_size(size) for size in lines["size"]],
+        "sizes": np.maximum(several(item, "size"), 1),
+        "colours": several(item, "colour"),
+        "style_lines": count(item),
+        "category_lines": count(together("category")),
+        "lines": count(order),
+        "basket_net": np.bincount(order, net)[order],
         "net": net,
         "discount": number("discount_amount", 0.0),
-        "units": number("units", 1.0).clip(lower=1),
-        "is_gift": lines["is_gift"].map(lambda v: float(isinstance(v, (bool, np.bool_)) and bool(v))),
-        "is_store": (lines["channel"] == "store").astype(float),
+        "units": np.maximum(number("units", 1.0), 1.0),
+        "is_gift": [float(v is True) for v in lines["is_gift"]],
+        "is_store": [float(v == "store") for v in lines["channel"]],
         "window_days": number("window_days", NO_WINDOW_DAYS),
         "fee": number("fee_amount", 0.0),
-        "month_no": np.array([day.month for day in days]),
+        "month_no": [day.month for day in days],
     }
     return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
 
@@ -346,8 +376,9 @@ def expected_of_return(build: Build, lines: Sequence[Mapping[str, Any]], scored:
     """
     usual = usual_return(build)
     rows = []
-    for line, found in zip(_read(lines).itertuples(), scored, strict=True):
-        ladder = [("lane", (line.country, line.category)), ("country", (line.country, None)), ("all", (None, None))]
+    for line, found in zip(lines, scored, strict=True):
+        country = line.get("country")
+        ladder = [("lane", (country, found.category)), ("country", (country, None)), ("all", (None, None))]
         picked = next(((b, usual[k]) for b, k in ladder if k in usual and usual[k][2] >= FEWEST_LOTS), None)
         basis, (cost, kg, lots) = picked or ("", (float("nan"), float("nan"), 0))
         p = found.probability

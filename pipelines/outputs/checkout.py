@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from pipelines.analyses import return_probability
@@ -20,13 +21,15 @@ MOST_LINES = 1000
 MOST_BYTES = 2 << 20
 LONGEST = 200  # letters of a text
 REASONS = 3
-_OF_TYPE = {
-    str: {"type": "string", "maxLength": LONGEST},
-    float: {"type": "number", "minimum": 0, "exclusiveMaximum": 1e12},
-    bool: {"type": "boolean"},
+_OF_TYPE: dict[type, dict[str, Any]] = {  # what is null is not told
+    str: {"type": ["string", "null"], "maxLength": LONGEST, "pattern": r"^[^\u0000]*$"},
+    float: {"type": ["number", "null"], "minimum": 0, "exclusiveMaximum": 1e12},
+    bool: {"type": ["boolean", "null"]},
+    date: {"type": ["string", "null"], "format": "date"},
 }
+_NEEDED: dict[str, Any] = {"type": "string", "minLength": 1}
 ASKED: dict[str, Any] = {
-    "source": {"type": "string", "description": "Source whose model scores, where several have one"},
+    "source": {"type": ["string", "null"], "description": "Source whose model scores, where several have one"},
     "lines": {
         "type": "array",
         "minItems": 1,
@@ -38,10 +41,10 @@ ASKED: dict[str, Any] = {
                 " hashed when it is read; lines of one order_id are one basket; amounts exclude VAT"
             ),
             "additionalProperties": False,
-            "properties": {
-                name: _OF_TYPE.get(kind, {"type": "string", "format": "date"})
-                for name, kind in return_probability.FIELDS.items()
-            },
+            "required": ["country"],
+            "anyOf": [{"required": [name], "properties": {name: _NEEDED}} for name in ("product_id", "style_id")],
+            "properties": {name: _OF_TYPE[kind] for name, kind in return_probability.FIELDS.items()}
+            | {"country": {"type": "string", "pattern": "^[A-Z]{2}$"}},
         },
     },
 }

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines import analyses, metrics
-from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
+from pipelines.errors import BackhaulError, ModelMissing, ServeError, WarehouseMissing
 from pipelines.metrics.bind import observed
 from pipelines.metrics.question import Question
 from pipelines.outputs import checkout
@@ -238,6 +238,8 @@ class _Endpoint:
                 return await endpoint(request)
             except WarehouseMissing as error:
                 return _wrong(503, str(error))
+            except ModelMissing as error:
+                return _wrong(409, str(error))
             except BackhaulError as error:
                 return _wrong(400, str(error))
             finally:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import metrics
+from pipelines.analyses import return_probability
 from pipelines.outputs import checkout
 from pipelines.warehouse.engine import Build
 
@@ -13,9 +14,10 @@ LANE = {"market": "country", "method": "method", "carrier": "carrier"}
 
 
 def choices(build: Build) -> dict[str, list[str]]:
-    """List what a promise can be asked for on a build: the values of each parameter."""
+    """List what can be asked for on a build: the values of each parameter, and the sources that have a model."""
     names = {**LANE, "promise": "promise_id"}
-    return {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
+    of_promises = {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
+    return {**of_promises, "source": sorted(return_probability.current_models(build))}
 
 
 _NUMBER, _TEXT = {"type": ["number", "null"]}, {"type": "string"}
@@ -98,7 +100,7 @@ def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]
         "paths": {
             "/v1/promise": {"get": _describe_promise(values or {})},
             "/v1/returns/{return_id}/refund-by": {"get": _describe_refund_by()},
-            "/v1/probability": {"post": _describe_probability()},
+            "/v1/probability": {"post": _describe_probability((values or {}).get("source", ()))},
             "/metrics": {
                 "get": {
                     "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
@@ -197,9 +199,16 @@ def _describe_refund_by() -> dict[str, Any]:
     }
 
 
-def _describe_probability() -> dict[str, Any]:
-    """Describe the question what of a basket will come back."""
-    body = {"type": "object", "required": ["lines"], "additionalProperties": False, "properties": checkout.ASKED}
+def _describe_probability(sources: Sequence[str]) -> dict[str, Any]:
+    """Describe the question what of a basket will come back, asked of one of the sources that have a model."""
+    several = len(sources) > 1
+    source = {**checkout.ASKED["source"], **({"enum": [*sources, *([] if several else [None])]} if sources else {})}
+    body = {
+        "type": "object",
+        "required": ["lines", "source"] if several else ["lines"],
+        "additionalProperties": False,
+        "properties": {**checkout.ASKED, "source": source},
+    }
     line = {"type": "object", "properties": checkout.LINE}
     answered = {"model_id": _TEXT, "lines": {"type": "array", "items": line}}
     return {
@@ -207,6 +216,7 @@ def _describe_probability() -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": _described("A line each, in the order asked", answered),
+            "409": {"description": "No model expects returns in this build"},
             "413": {"description": "More than is read at once"},
             **_describe_errors(),
         },

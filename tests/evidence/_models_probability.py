@@ -5,6 +5,7 @@ are written apart from the models and the sample shop. A model is fitted on line
 of lines ordered at least 35 days later.
 """
 
+import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -23,9 +24,11 @@ from pipelines.estimate.probability_counts import counts, forget
 from pipelines.settings import Settings
 from tests import return_worlds
 from tests.evidence import Claim
+from tests.evidence._trust_endpoint import served
 
 NOISE_SHOPS, NOISE_LINES, SEEDS = 100, (8_000, 30_000), 5
 DESIGN_LINES, FITTING_LINES, SCORED_LINES = 200_000, 100_000, 1_000_000
+ASKED = 50  # times that the endpoint is asked
 FIRST_SEED = 71_000
 Array = NDArray[np.float64]
 
@@ -86,6 +89,7 @@ def claims() -> Iterator[Claim]:
     yield from of_worlds()
     yield of_the_past()
     yield of_speed()
+    yield from of_endpoint()
 
 
 def of_noise() -> Iterator[Claim]:
@@ -212,3 +216,30 @@ def of_speed() -> Claim:
         f"{ours / bare:.2f} ({ours:.1f} s of processor against {bare:.1f} s; {version.model.kind})",
         ours <= 2 * bare,
     )
+
+
+def of_endpoint() -> Iterator[Claim]:
+    """Claim how long the endpoint takes for baskets; the median of so many asked one after the other."""
+    with served() as (port, key):
+        for lines, most_ms in ((1, 10), (1000, 100)):
+            asked = [
+                {"product_id": f"P{i}", "country": "FR", "customer_id": f"c{i}", "net_amount": 50.0}
+                for i in range(lines)
+            ]
+            body, took = json.dumps({"lines": asked}), []
+            for _ in range(ASKED):
+                began = time.perf_counter()
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request("POST", "/v1/probability", body, {"X-API-Key": key})
+                answer = connection.getresponse()
+                found = json.loads(answer.read())
+                took.append(1000 * (time.perf_counter() - began))
+                connection.close()
+            is_scored = answer.status == 200 and all(line["probability"] is not None for line in found["lines"])
+            middle = float(np.median(took))
+            yield Claim(
+                f"POST /v1/probability with {lines:,} lines, connection included",
+                f"scored, under {most_ms} ms",
+                f"{middle:.1f} ms (median of {ASKED}){'' if is_scored else ', not scored'}",
+                is_scored and middle < most_ms,
+            )

@@ -34,7 +34,7 @@ SMALL_LOADS, READERS, PUBLISHES = 500, 100, 50
 MOST_FILES = 100  # builds that are kept, logs that are joined from 32 small files of one on, the state and its copy
 STATE_BYTES = 16_384  # of the state, a load of two files with two logs each: rows of counts, checks, files
 PROCESSES = 4  # that the readers are spread over
-PAUSE_S = 5.0  # of a reader between two questions, at most
+PAUSE_S = 20.0  # of a reader between two questions, at most
 
 
 def claims() -> Iterator[Claim]:
