@@ -46,6 +46,8 @@ OWN = {  # what may be one's own, and its least and greatest value
 }
 MODES = ("car", "bus", "foot", "bike")
 SURVEY = ("mode", "km", "share")
+SAMPLED = "90% interval of the sample"
+"""What the notes of a parameter say whose bounds are the interval of a sample, and not of what may be."""
 
 Row = Mapping[str, str]
 
@@ -149,20 +151,21 @@ def _keep(settings: Settings, new: Sequence[Row]) -> int:
     return len(new)
 
 
-def import_survey(settings: Settings, path: Path, year: int, country: str = "", level: float = 0.9) -> list[Row]:
-    """Turn a survey of customers' trips into parameters with the interval of its sample; gives them.
+def import_survey(settings: Settings, path: Path, year: int, country: str = "") -> list[Row]:
+    """Turn a survey of customers' trips into parameters with the interval (90%) of its sample; gives them.
 
     One row an answer: mode (car, bus, foot, bike), km (there and back), share (of the trip due to the return, 0-1).
     """
     answers = _answers(path)
-    n, z = len(answers), two_sided_z(level)
+    n, level = len(answers), 0.9
+    z = two_sided_z(level)
     source = f"Survey {path.name}, {n} answers"
     rows: list[Row] = []
 
     def add(name: str, applies_to: str, value: float, low: float, high: float) -> None:
         row = {"parameter": name, "applies_to": applies_to, "country": country, "valid_from_year": str(year)}
         figures = {"value": f"{value:.6g}", "low": f"{low:.6g}", "high": f"{high:.6g}"}
-        rows.append({**row, **figures, "source": source, "address": "", "notes": f"{level:.0%} interval of the sample"})
+        rows.append({**row, **figures, "source": source, "address": "", "notes": SAMPLED})
 
     driven = [km for mode, km, _ in answers if mode == "car"] or [km for _, km, _ in answers]
     for name, told in (("trip_distance", driven), ("trip_share", [share for *_, share in answers])):
