@@ -63,6 +63,8 @@ _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 
 IMPLAUSIBLE = 20.0  # so many times more or less than what ships for the same vehicle is looked at twice
+COOLED = "_refrigerated"
+"""What the name of a vehicle that keeps goods cool ends in."""
 NO_UNIT = 100.0  # so many times more or less is another unit, and refused
 
 Row = Mapping[str, str]
@@ -228,7 +230,9 @@ class Ledger:
         Column `country` is '' for all, and a country where its factor is another one.
         """
         found: list[Row] = []
-        keys = sorted({(v, _emission_unit(u)) for v, u, _ in self._by_key} | {("trip_mix", "kgCO2e/vehicle.km")})
+        held = {(v, _emission_unit(u)) for v, u, _ in self._by_key}
+        cooled = {(v + COOLED, u) for v, u in held if v in self._may_cool and COOLED not in v}
+        keys = sorted(held | cooled | {("trip_mix", "kgCO2e/vehicle.km")})
         places = sorted(set(countries) - {""})
         for year in years:
             for vehicle, unit in keys:
@@ -241,6 +245,7 @@ class Ledger:
     def _depends(self, vehicle: str, unit: str) -> bool:
         """Say whether a factor may differ from country to country."""
         made = (*_GRIDS, *_HUBS, "trip_mix")
+        vehicle = vehicle.removesuffix(COOLED)
         own = [s for s in self._order if s not in _shipped()]
         return (
             vehicle in made
@@ -253,10 +258,34 @@ class Ledger:
         if vehicle == "trip_mix":
             return self._trips(year, country)
         row = self.fit(vehicle, unit, year, country)
+        if row is None and vehicle.endswith(COOLED):
+            return self._cooled(vehicle, unit, year, country)
         if row is not None and vehicle == "grid" and country:
             return {**row, **self._contracted(0.0, 1.0, year, country)}
         is_model = row is not None and vehicle in _HUBS and row["factor_set"] in _shipped()
         return self._hub(row, country, year) if row is not None and is_model and country else row
+
+    @cached_property
+    def _may_cool(self) -> dict[str, str]:
+        """Give the mode of each vehicle of freight by road: what a cooling unit takes of fuel is known of those."""
+        return {r["vehicle"]: r["mode"] for r in self.rows if r["activity"] == "freight" and r["mode"] in _COOLABLE}
+
+    def _cooled(self, vehicle: str, unit: str, year: int, country: str) -> Row | None:
+        """Make the factor of a vehicle that keeps goods cool, where no set has one: its own with the uplift."""
+        base = self.fit(vehicle.removesuffix(COOLED), unit, year, country)
+        mode = self._may_cool.get(vehicle.removesuffix(COOLED))
+        if base is None or mode is None:
+            return None
+        times = self.parameter("refrigeration_uplift", mode, year, country)
+        figures = {n: f"{float(base[n]) * times:.10g}" for n in _FIGURES if base.get(n)}
+        return {
+            **base,
+            **figures,
+            "factor_id": f"{base['factor_id']}.refrigerated",
+            "vehicle": vehicle,
+            "quality": "derived",
+            "notes": f"{base['notes']} Cooling unit: {times:g} times the uncooled vehicle.".strip(),
+        }
 
     def _hub(self, base: Row, country: str, year: int) -> Row:
         """Make the factor a parcel of a hub that ships: its heat, and its electricity at the country's intensity."""
@@ -315,6 +344,9 @@ class Ledger:
             "notes": "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in shares.items()) + ".",
         }
 
+
+_COOLABLE = ("van", "truck")
+_FIGURES = ("wtt", "ttw", "wtw", "ttw_ar6", "biogenic", "market")
 
 _TRIP_MODES = {
     "car": ("car_average", "kgCO2e/vehicle.km"),

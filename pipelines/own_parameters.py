@@ -43,6 +43,8 @@ OWN = {  # what may be one's own, and its least and greatest value
     "packaging_uses": (1, 10_000),
     "hub_electricity": (0, 1000),
     "electricity_contract": (0, 2),
+    "refrigerated": (0, 1),
+    "refrigeration_uplift": (1, 3),
 }
 MODES = ("car", "bus", "foot", "bike")
 SURVEY = ("mode", "km", "share")
@@ -99,6 +101,8 @@ def _wrong(row: Row) -> str:
         return (
             f"applies_to {row['applies_to'] or 'empty'} of {name} is not one of {', '.join(sorted(known)) or 'empty'}"
         )
+    if name == "refrigerated" and not row["applies_to"].startswith(("service:", "category:")):
+        return f"applies_to {row['applies_to'] or 'empty'} of refrigerated is service:NAME or category:NAME"
     if not row["source"]:
         return "source is empty: say where the figure is from"
     if row["country"] and not (len(row["country"]) == 2 and row["country"].isupper()):

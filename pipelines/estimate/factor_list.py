@@ -18,6 +18,8 @@ _RULES = {
     "road_adjustment": "distance",
     "hub_electricity": "emission part",
     "trip_mode": "emission part",
+    "refrigeration_uplift": "emission part",
+    "refrigerated": "emission part",
 }
 """Parameters that are neither a distance nor a cost by their unit, and what kind of rule they are."""
 _UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty", "measuring")

@@ -52,6 +52,7 @@ _TOLD_BY = {
     "parameter:same_area_distance": "trip_survey",
     "parameter:packaging_uses": "crate_count",
     "parameter:packaging_mass": "scale",
+    "parameter:refrigeration_uplift": "carrier_fuel",
     "parameter:parcel_mass": "scale",
     "imputed:mass": "scale",
     "parameter:hub_electricity": "site_energy",
@@ -126,6 +127,13 @@ def _factor_pieces(build: Build, factor_id: str) -> Pieces:
 
 def _one_factor(build: Build, factor_id: str) -> Pieces:
     of = kind(factor_id)
+    if factor_id.endswith(".refrigerated"):  # the vehicle's own factor, times what its cooling unit adds
+        plain = _plain_factor(build, factor_id, of)
+        return (*plain, (f"parameter:refrigeration_uplift.{'van' if of.startswith('van') else 'truck'}", 1.0))
+    return _plain_factor(build, factor_id, of)
+
+
+def _plain_factor(build: Build, factor_id: str, of: str) -> Pieces:
     if of == "trip_mix":
         return _trip_pieces(build, factor_id)
     if of == "packaging_crate":

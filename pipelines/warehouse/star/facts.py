@@ -229,6 +229,7 @@ fact_return_leg = star_table(
     column("distance_km", Double, "Distance when reported (km)"),
     column("distance_type", String, "actual, shortest_feasible or great_circle"),
     column("trip_share", Double, "Share of a customer trip (0-1)"),
+    column("temperature_class", String, "ambient, chilled or frozen, when it is said"),
     column("activity_amount", Double, "Energy used, when metered"),
     column("activity_unit", String, "kWh, l, kg or m3"),
     column("activity_share", Double, "Share of the energy and the refrigerant (0-1)"),
