@@ -549,7 +549,12 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
 
 # -- what waste goods are, and how old factors are ---------------------------------------------------------------------
 
-MONTHS_BEHIND = 18  # Regulation (EU) 2026/1030: intensity values are at most so many months behind their publication
+MONTHS_BEHIND = 18
+MONTHS_SOURCE = "Regulation (EU) 2026/1030, article not verified"
+"""Updated intensity values are to be used within so many months of their publication.
+
+Read in a summary of the Council's position (legiseye.com, 52026AG0002(02)); no copy of the article could be read.
+"""
 
 
 @cache

@@ -313,6 +313,9 @@ recovery = _log(
     ),
     _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report", text="key"),
     _col("waste_treatment", String, "What the operator of the waste did with the units", values=WASTE_TREATMENTS),
+    _col(
+        "is_hazardous", Boolean, "True when its operator took it as hazardous waste (an asterisk in the list of waste)"
+    ),
 )
 
 product = _log(

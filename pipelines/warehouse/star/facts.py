@@ -339,6 +339,7 @@ fact_recovery = star_table(
     column("derogation_reason", String, "Why destroyed"),
     column("evidence_ref", String, "What proves the reason"),
     column("waste_treatment", String, "What the operator of the waste did"),
+    column("is_hazardous", Boolean, "Hazardous waste, when it is said"),
     column("weight_kg", Double, "Net weight of the units (kg)"),
     column("hs_chapter", String, "Customs chapter"),
     *_stamped(),
