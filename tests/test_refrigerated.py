@@ -73,7 +73,13 @@ def test_a_van_takes_the_published_uplift_and_refrigerant_stands_apart(tmp_path:
     with current_build(settings.warehouse) as build:
         parts = analyses.trace(build, "shop:EB2")["parts"]
         assert {part["part"] for part in parts} == {"activity", "refrigerant"}
+        apart = dict(rests_on(build, str(found["B2"]["factor_id"]), "trunk", None, None, None))
         pieces = dict(rests_on(build, str(found["B1"]["factor_id"]), "trunk", "measured", "measured", None))
+    gas, fuel = 0.01 * 3943, 2 * 3.18183  # each is doubted by what it emits
+    assert apart == {
+        "factor:refrigerant_r404a": pytest.approx(gas / (gas + fuel), rel=1e-4),
+        "factor:fuel_diesel": pytest.approx(fuel / (gas + fuel), rel=1e-4),
+    }
     assert pieces == {"factor:van_diesel": 1, "parameter:refrigeration_uplift.van": 1}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from models import uncertainty
 from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Sampled, Shares
@@ -116,13 +116,30 @@ def _factor_pieces(build: Build, factor_id: str) -> Pieces:
     known: dict[str, Pieces] = build.cache.setdefault("factor_pieces", {})
     if factor_id not in known:
         several = [f for f in factor_id.split(" + ") if f]
-        made = [_one_factor(build, f) for f in several]
+        of = _part_shares(build).get(factor_id, dict.fromkeys(several, 1 / max(len(several), 1)))
         weights: dict[str, float] = {}
-        for pieces in made:
-            for source, weight in pieces:
-                weights[source] = weights.get(source, 0.0) + weight / len(made)
+        for one in several:
+            for source, weight in _one_factor(build, one):
+                weights[source] = weights.get(source, 0.0) + weight * of.get(one, 0.0)
         known[factor_id] = tuple(sorted(weights.items()))
     return known[factor_id]
+
+
+def _part_shares(build: Build) -> dict[str, dict[str, float]]:
+    """Give the shares of kg CO2e that each factor has of all legs with the same several factors, once a build."""
+    if "part_shares" not in build.cache:
+        legs, part = STAR.tables["estimate_leg_carbon"].c, STAR.tables["estimate_leg_part"].c
+        kg = func.sum(part.kg_co2e)
+        asked = select(legs.factor_id.label("whole"), part.factor_id, kg.label("kg")).where(
+            part.leg_key == legs.leg_key, legs.factor_id.contains(" + ")
+        )
+        found = build.fetch(asked.group_by(legs.factor_id, part.factor_id))
+        shares: dict[str, dict[str, float]] = {}
+        for whole, parts in found[found["kg"] > 0].groupby("whole"):
+            shares[str(whole)] = dict(zip(parts["factor_id"], parts["kg"] / parts["kg"].sum(), strict=True))
+        build.cache["part_shares"] = shares
+    of: dict[str, dict[str, float]] = build.cache["part_shares"]
+    return of
 
 
 def _one_factor(build: Build, factor_id: str) -> Pieces:
