@@ -25,31 +25,8 @@ from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
 COLUMNS = (
-    "factor_id",
-    "factor_set",
-    "activity",
-    "mode",
-    "vehicle",
-    "fuel",
-    "region",
-    "unit",
-    "wtt",
-    "ttw",
-    "wtw",
-    "year",
-    "valid_from_year",
-    "eol_method",
-    "source",
-    "source_version",
-    "source_address",
-    "row_id",
-    "licence",
-    "gwp",
-    "quality",
-    "notes",
-    "published_on",
-    "ttw_ar6",
-    "biogenic",
+    *"factor_id factor_set activity mode vehicle fuel region unit wtt ttw wtw year valid_from_year".split(),
+    *"eol_method source source_version source_address row_id licence gwp quality notes published_on ttw_ar6 biogenic".split(),
 )
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
 _OF = "t.km vehicle.km passenger.km parcel item t kg kWh l m3 m2.day m3.day pallet.day"
