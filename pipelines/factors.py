@@ -24,10 +24,11 @@ from pipelines.own_parameters import own_parameters, read_own
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
-COLUMNS = (
-    *"factor_id factor_set activity mode vehicle fuel region unit wtt ttw wtw year valid_from_year".split(),
-    *"eol_method source source_version source_address row_id licence gwp quality notes published_on ttw_ar6 biogenic".split(),
+_NAMES = (
+    "factor_id factor_set activity mode vehicle fuel region unit wtt ttw wtw year valid_from_year eol_method source"
+    " source_version source_address row_id licence gwp quality notes published_on ttw_ar6 biogenic"
 )
+COLUMNS = tuple(_NAMES.split())
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
 _OF = "t.km vehicle.km passenger.km parcel item t kg kWh l m3 m2.day m3.day pallet.day"
 UNITS = (*(f"kgCO2e/{of}" for of in _OF.split()), "kWh/t.km", "kWh/vehicle.km", "kWh/parcel")
