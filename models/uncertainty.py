@@ -2,9 +2,9 @@
 
 A total is made of cells. A cell's legs share the sources that they rest on (a factor, the usual trip distance, the
 circuity of lanes), and with each of them its error: errors that many legs share do not average out, those of single
-legs do. An error multiplies; 1 is what was stated. A source with stated bounds is drawn within them, any other is
-lognormal. A cell may rest on a source in part only: a site's electricity is a part of its figure. The draws of a source
-are the same in every question, so totals of parts and wholes agree.
+legs do. An error multiplies; 1 is what was stated. A source with stated bounds is drawn evenly within them, the mean of
+a sample is normal, any other is lognormal. A cell may rest on a source in part only: a site's electricity is a part of
+its figure. The draws of a source are the same in every question, so totals of parts and wholes agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,15 @@ class Lognormal(NamedTuple):
 
 
 class Bounded(NamedTuple):
-    """A quantity that was stated as a value between two bounds: triangular, the value is its mode.
+    """A quantity that was stated as a value between two bounds: any value between them is as likely as another.
 
+    Bounds tell no more: what has known limits only is rectangular (shapes of the GUM: hn-metrology.com/distrib.htm).
+    Truths that gather somewhere between them are held as often, or more.
     `divides` is of one that emissions are inversely proportional to.
 
     >>> trip = Bounded(2.0, 7.0, 30.0)
     >>> [round(float(7 * e), 1) for e in trip.errors(np.array([0.0, 0.05, 0.95, 1.0]))]
-    [2.0, 4.6, 24.3, 30.0]
+    [2.0, 3.4, 28.6, 30.0]
     """
 
     low: float
@@ -51,12 +53,35 @@ class Bounded(NamedTuple):
 
     def drawn(self, uniform: Floats) -> Floats:
         """Turn numbers between 0 and 1 into values between the bounds."""
-        low, mode, high = min(self.low, self.value), self.value, max(self.high, self.value)
-        if high == low:
-            return np.full(np.shape(uniform), mode)
-        below = low + np.sqrt(uniform * (high - low) * (mode - low))
-        above = high - np.sqrt((1 - uniform) * (high - low) * (high - mode))
-        return np.where(uniform * (high - low) < mode - low, below, above)
+        low, high = min(self.low, self.value), max(self.high, self.value)
+        return np.asarray(low + uniform * (high - low))
+
+    def errors(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1 into errors; a value of 0 is certain."""
+        if self.value == 0:
+            return np.ones(np.shape(uniform))
+        return self.value / self.drawn(uniform) if self.divides else self.drawn(uniform) / self.value
+
+
+class Sampled(NamedTuple):
+    """A mean that a sample told, with the interval that it covers as often as `level` says: normal on either side.
+
+    >>> share = Sampled(0.3, 0.4, 0.5)
+    >>> [round(float(0.4 * e), 2) for e in share.errors(np.array([0.05, 0.5, 0.95]))]
+    [0.3, 0.4, 0.5]
+    """
+
+    low: float
+    value: float
+    high: float
+    divides: bool = False
+    level: float = 0.9
+
+    def drawn(self, uniform: Floats) -> Floats:
+        """Turn numbers between 0 and 1 into values, on each side as wide as the interval; never below 0."""
+        z = scipy.special.ndtri(uniform) / scipy.special.ndtri((1 + self.level) / 2)
+        side = np.where(z < 0, self.value - self.low, self.high - self.value)
+        return np.asarray(np.maximum(self.value + z * side, 0.0))
 
     def errors(self, uniform: Floats) -> Floats:
         """Turn numbers between 0 and 1 into errors; a value of 0 is certain."""
@@ -71,7 +96,7 @@ class Shares(NamedTuple):
     The first share is what the others leave; where that lies outside its bounds, it and they are drawn again.
     """
 
-    stated: tuple[Bounded, ...]
+    stated: tuple[Bounded | Sampled, ...]
     kg_co2e: tuple[float, ...]
 
     def errors(self, uniform: Floats) -> Floats:
@@ -87,7 +112,7 @@ class Shares(NamedTuple):
         return np.asarray((first * rates[0] + others @ rates[1:]) / stated)
 
 
-Doubt = Lognormal | Bounded | Shares
+Doubt = Lognormal | Bounded | Sampled | Shares
 
 
 def _spread(rng: np.random.Generator, draws: int) -> Floats:

@@ -24,33 +24,11 @@ from pipelines.own_parameters import own_parameters, read_own
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
-COLUMNS = (
-    "factor_id",
-    "factor_set",
-    "activity",
-    "mode",
-    "vehicle",
-    "fuel",
-    "region",
-    "unit",
-    "wtt",
-    "ttw",
-    "wtw",
-    "year",
-    "valid_from_year",
-    "eol_method",
-    "source",
-    "source_version",
-    "source_address",
-    "row_id",
-    "licence",
-    "gwp",
-    "quality",
-    "notes",
-    "published_on",
-    "ttw_ar6",
-    "biogenic",
+_NAMES = (
+    "factor_id factor_set activity mode vehicle fuel region unit wtt ttw wtw year valid_from_year eol_method source"
+    " source_version source_address row_id licence gwp quality notes published_on ttw_ar6 biogenic"
 )
+COLUMNS = tuple(_NAMES.split())
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity", "fuel", "refrigerant")
 _OF = "t.km vehicle.km passenger.km parcel item t kg kWh l m3 m2.day m3.day pallet.day"
 UNITS = (*(f"kgCO2e/{of}" for of in _OF.split()), "kWh/t.km", "kWh/vehicle.km", "kWh/parcel")
@@ -63,6 +41,8 @@ _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 
 IMPLAUSIBLE = 20.0  # so many times more or less than what ships for the same vehicle is looked at twice
+COOLED = "_refrigerated"
+"""What the name of a vehicle that keeps goods cool ends in."""
 NO_UNIT = 100.0  # so many times more or less is another unit, and refused
 
 Row = Mapping[str, str]
@@ -228,7 +208,9 @@ class Ledger:
         Column `country` is '' for all, and a country where its factor is another one.
         """
         found: list[Row] = []
-        keys = sorted({(v, _emission_unit(u)) for v, u, _ in self._by_key} | {("trip_mix", "kgCO2e/vehicle.km")})
+        held = {(v, _emission_unit(u)) for v, u, _ in self._by_key}
+        cooled = {(v + COOLED, u) for v, u in held if v in self._may_cool and COOLED not in v}
+        keys = sorted(held | cooled | {("trip_mix", "kgCO2e/vehicle.km")})
         places = sorted(set(countries) - {""})
         for year in years:
             for vehicle, unit in keys:
@@ -241,6 +223,7 @@ class Ledger:
     def _depends(self, vehicle: str, unit: str) -> bool:
         """Say whether a factor may differ from country to country."""
         made = (*_GRIDS, *_HUBS, "trip_mix")
+        vehicle = vehicle.removesuffix(COOLED)
         own = [s for s in self._order if s not in _shipped()]
         return (
             vehicle in made
@@ -253,10 +236,34 @@ class Ledger:
         if vehicle == "trip_mix":
             return self._trips(year, country)
         row = self.fit(vehicle, unit, year, country)
+        if row is None and vehicle.endswith(COOLED):
+            return self._cooled(vehicle, unit, year, country)
         if row is not None and vehicle == "grid" and country:
             return {**row, **self._contracted(0.0, 1.0, year, country)}
         is_model = row is not None and vehicle in _HUBS and row["factor_set"] in _shipped()
         return self._hub(row, country, year) if row is not None and is_model and country else row
+
+    @cached_property
+    def _may_cool(self) -> dict[str, str]:
+        """Give the mode of each vehicle of freight by road: what a cooling unit takes of fuel is known of those."""
+        return {r["vehicle"]: r["mode"] for r in self.rows if r["activity"] == "freight" and r["mode"] in _COOLABLE}
+
+    def _cooled(self, vehicle: str, unit: str, year: int, country: str) -> Row | None:
+        """Make the factor of a vehicle that keeps goods cool, where no set has one: its own with the uplift."""
+        base = self.fit(vehicle.removesuffix(COOLED), unit, year, country)
+        mode = self._may_cool.get(vehicle.removesuffix(COOLED))
+        if base is None or mode is None:
+            return None
+        times = self.parameter("refrigeration_uplift", mode, year, country)
+        figures = {n: f"{float(base[n]) * times:.10g}" for n in _FIGURES if base.get(n)}
+        return {
+            **base,
+            **figures,
+            "factor_id": f"{base['factor_id']}.refrigerated",
+            "vehicle": vehicle,
+            "quality": "derived",
+            "notes": f"{base['notes']} Cooling unit: {times:g} times the uncooled vehicle.".strip(),
+        }
 
     def _hub(self, base: Row, country: str, year: int) -> Row:
         """Make the factor a parcel of a hub that ships: its heat, and its electricity at the country's intensity."""
@@ -315,6 +322,9 @@ class Ledger:
             "notes": "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in shares.items()) + ".",
         }
 
+
+_COOLABLE = ("van", "truck")
+_FIGURES = ("wtt", "ttw", "wtw", "ttw_ar6", "biogenic", "market")
 
 _TRIP_MODES = {
     "car": ("car_average", "kgCO2e/vehicle.km"),
@@ -517,7 +527,12 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
 
 # -- what waste goods are, and how old factors are ---------------------------------------------------------------------
 
-MONTHS_BEHIND = 18  # Regulation (EU) 2026/1030: intensity values are at most so many months behind their publication
+MONTHS_BEHIND = 18
+MONTHS_SOURCE = "Regulation (EU) 2026/1030, article not verified"
+"""Updated intensity values are to be used within so many months of their publication.
+
+Read in a summary of the Council's position (legiseye.com, 52026AG0002(02)); no copy of the article could be read.
+"""
 
 
 @cache

@@ -43,9 +43,13 @@ OWN = {  # what may be one's own, and its least and greatest value
     "packaging_uses": (1, 10_000),
     "hub_electricity": (0, 1000),
     "electricity_contract": (0, 2),
+    "refrigerated": (0, 1),
+    "refrigeration_uplift": (1, 3),
 }
 MODES = ("car", "bus", "foot", "bike")
 SURVEY = ("mode", "km", "share")
+SAMPLED = "90% interval of the sample"
+"""What the notes of a parameter say whose bounds are the interval of a sample, and not of what may be."""
 
 Row = Mapping[str, str]
 
@@ -97,6 +101,8 @@ def _wrong(row: Row) -> str:
         return (
             f"applies_to {row['applies_to'] or 'empty'} of {name} is not one of {', '.join(sorted(known)) or 'empty'}"
         )
+    if name == "refrigerated" and not row["applies_to"].startswith(("service:", "category:")):
+        return f"applies_to {row['applies_to'] or 'empty'} of refrigerated is service:NAME or category:NAME"
     if not row["source"]:
         return "source is empty: say where the figure is from"
     if row["country"] and not (len(row["country"]) == 2 and row["country"].isupper()):
@@ -149,20 +155,21 @@ def _keep(settings: Settings, new: Sequence[Row]) -> int:
     return len(new)
 
 
-def import_survey(settings: Settings, path: Path, year: int, country: str = "", level: float = 0.9) -> list[Row]:
-    """Turn a survey of customers' trips into parameters with the interval of its sample; gives them.
+def import_survey(settings: Settings, path: Path, year: int, country: str = "") -> list[Row]:
+    """Turn a survey of customers' trips into parameters with the interval (90%) of its sample; gives them.
 
     One row an answer: mode (car, bus, foot, bike), km (there and back), share (of the trip due to the return, 0-1).
     """
     answers = _answers(path)
-    n, z = len(answers), two_sided_z(level)
+    n, level = len(answers), 0.9
+    z = two_sided_z(level)
     source = f"Survey {path.name}, {n} answers"
     rows: list[Row] = []
 
     def add(name: str, applies_to: str, value: float, low: float, high: float) -> None:
         row = {"parameter": name, "applies_to": applies_to, "country": country, "valid_from_year": str(year)}
         figures = {"value": f"{value:.6g}", "low": f"{low:.6g}", "high": f"{high:.6g}"}
-        rows.append({**row, **figures, "source": source, "address": "", "notes": f"{level:.0%} interval of the sample"})
+        rows.append({**row, **figures, "source": source, "address": "", "notes": SAMPLED})
 
     driven = [km for mode, km, _ in answers if mode == "car"] or [km for _, km, _ in answers]
     for name, told in (("trip_distance", driven), ("trip_share", [share for *_, share in answers])):

@@ -36,6 +36,8 @@ _RETURNS = (  # id, goods, units, type, disposition, disposed at, treatment, rea
     ("I", "LAMP", 1, "withdrawal", "destroyed", "2026-08-01T10:00:00Z", "", "end_of_season", ""),
     ("J", "COAT", 1, "withdrawal", "destroyed", "2026-08-02T10:00:00Z", "", "", ""),
 )
+HAZARD = {"A": "false", "I": "true"}
+"""What their operators said: the coats are no hazardous waste, the lamp is."""
 WITHOUT_RECOVERY = ("J",)
 """Told of by events alone."""
 
@@ -58,6 +60,7 @@ GAPS = {
     "treatment not known: ask the operator for recovery.waste_treatment": 2,
     "four digits of the customs code missing where Annex II may ask: product.cn_code": 1,
     "weight estimated from other goods": 1,
+    "hazardous or not: not said (ESRS E5-5, recovery.is_hazardous)": 8,  # all waste but the two coats and the lamp
 }
 """Units of what the table lacks; all other rows are 0."""
 E5_TONNES = {  # 4 + 2 + 4.8 + 1.6 + 1.2 + 2 + 1.7714 + 2 kg
@@ -137,6 +140,7 @@ def write(folder: Path) -> Path:
                     "amount": "0",
                     "currency": "EUR",
                     "waste_treatment": treatment,
+                    "is_hazardous": HAZARD.get(name, ""),
                     "derogation_reason": reason,
                     "evidence_ref": evidence,
                 }

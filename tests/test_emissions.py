@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from models import levers as lever_models
 from models import uncertainty
@@ -35,6 +36,7 @@ from pipelines.metrics.finish.doubt import inputs, rests_on, spreads
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.sql import key_sql
+from pipelines.warehouse.star import STAR
 
 AMOUNT = st.floats(0.01, 1e4)
 
@@ -55,6 +57,36 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
     low, high = uncertainty.intervals(kg, uncertainty.errors(CELLS, doubts), 0.9)
     truth = (kg @ uncertainty.errors(CELLS, doubts, draws=4000, seed=5))[0]
     assert np.mean((truth > low[0]) & (truth < high[0])) == pytest.approx(0.9, abs=0.015)
+
+
+def truth_within(rng: np.random.Generator, shape: str, low: float, value: float, high: float, n: int) -> Any:
+    """Draw what was stated as a value between bounds, by a shape that the estimator may not assume."""
+    if shape == "even":
+        return rng.uniform(low, high, n)
+    if shape == "triangular":
+        return rng.triangular(low, value, high, n)
+    sd = np.log(high / max(low, high / 50)) / 3.29
+    drawn = value * np.exp(sd * rng.standard_normal(20 * n))
+    return drawn[(drawn >= low) & (drawn <= high)][:n]
+
+
+@pytest.mark.parametrize("shape", ["even", "triangular", "lognormal"])
+def test_truths_of_other_shapes_within_the_bounds_are_held(shape: str) -> None:
+    """A trip of 2 to 30 km, half of whose share is due, by a car whose factor is off by a gamma: held 88% or more."""
+    trip, share = (2.0, 7.0, 30.0), (0.0, 1.0, 1.0)
+    doubts = {"km": Bounded(*trip), "share": Bounded(*share), "car": Lognormal(0.1)}
+    low, high = uncertainty.intervals([[1.0]], uncertainty.errors([dict.fromkeys(doubts, 1.0)], doubts), 0.9)
+    rng = np.random.default_rng(7)
+    of = (truth_within(rng, shape, *ends, 20_000) / ends[1] for ends in (trip, share))
+    truth = np.prod([*of, rng.gamma(100, 0.01, 20_000)], axis=0)
+    assert np.mean((truth >= low[0]) & (truth <= high[0])) >= 0.88
+
+
+def test_the_mean_of_a_sample_is_doubted_as_its_interval_says() -> None:
+    survey = uncertainty.Sampled(8.0, 10.0, 13.0)
+    drawn = survey.drawn(np.random.default_rng(3).random(20_000))
+    assert np.quantile(drawn, [0.05, 0.5, 0.95]) == pytest.approx([8, 10, 13], rel=0.02)
+    assert (uncertainty.Sampled(0.0, 0.1, 0.6).drawn(np.linspace(0, 1, 101)[1:-1]) >= 0).all()
 
 
 def test_shared_errors_do_not_average_out() -> None:
@@ -101,6 +133,10 @@ def test_fewer_draws_a_group_when_there_are_many_and_the_same_interval() -> None
     assert ends[0] == pytest.approx(ends[1], rel=0.06)
 
 
+def _used(build: Build) -> list[Any]:
+    return list(build.fetch(select(STAR.tables["factor_set"].c.factor_id))["factor_id"])
+
+
 def test_what_a_leg_rests_on(sample_build: Build) -> None:
     assert inputs("desnz2025.van_diesel.tonne_km", "first_mile", "measured", "measured", None) == ()
     assert inputs("desnz2025.car_average.vehicle_km", "customer_trip", "assumed", None, "assumed") == (
@@ -123,6 +159,12 @@ def test_what_a_leg_rests_on(sample_build: Build) -> None:
     power = hub["parameter:hub_electricity.hub_sorting"]
     assert 0 < power == hub["factor:grid.DE"] < 1
     assert hub["factor:hub_sorting"] == pytest.approx(1 - power)
+    van = next(str(f) for f in _used(sample_build) if ".van_electric.kwh_" in str(f))
+    assert dict(rests_on(sample_build, van, "first_mile", "measured", None, None)) == {
+        "factor:van_electric": 1,
+        f"factor:grid.{van.split('.')[3]}": 1,
+    }
+    assert rests_on(sample_build, "owid2025.grid.FR", "hub", None, None, None) == (("factor:grid.FR", 1.0),)
     trip = dict(rests_on(sample_build, "trip_mix.all.desnz2025", "customer_trip", "measured", None, "assumed"))
     assert trip["factor:car_average"] + trip["factor:bus_local"] == pytest.approx(1)
     assert trip["parameter:trip_mode"] == trip["parameter:trip_share"] == 1

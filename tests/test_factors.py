@@ -393,16 +393,44 @@ def test_a_grid_is_of_2025(country: str) -> None:
     assert int(row["year"]) >= 2025
 
 
-def test_the_template_of_glec_is_imported_once_it_is_filled(tmp_path: Path) -> None:
-    path = data_path("factors/glec_template.csv")
+@pytest.mark.parametrize("name", ["glec", "uba", "co2emissiefactoren", "mobitool"])
+def test_a_template_is_imported_once_it_is_filled(tmp_path: Path, name: str) -> None:
+    path = data_path(f"factors/{name}_template.csv")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     assert not any(row[c] for row in rows for c in ("wtt", "ttw", "wtw"))
     with pytest.raises(FactorMissing, match="line 2: valid_from_year empty is no year"):
-        read_set(path, "glec")
+        read_set(path, name)
     filled = [row | {"wtw": "0.5", "valid_from_year": "2025"} for row in rows]
-    assert len(read_set(written(tmp_path / "glec.csv", *filled), "glec")) == len(rows)
+    assert len(read_set(written(tmp_path / f"{name}.csv", *filled), name)) == len(rows)
+    known = {r["vehicle"] for r in factors.factors()}
+    assert {r["vehicle"] for r in rows} <= known  # nobody has to name them on their legs
+
+
+def test_what_was_looked_up_says_where_when_under_which_terms_and_what_came_of_it() -> None:
+    with data_path("factors/looked_up.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"DE", "NL", "CH"} <= {row["country"] for row in rows}
+    for row in rows:
+        assert row["address"].startswith("https://"), row["what"]
+        assert row["year"].isdigit(), row["what"]
+        assert row["licence"], row["what"]
+        assert row["outcome"].startswith(("shipped as", "not shipped", "lorries and reefer ships")), row["what"]
+        for named in re.findall(r"data/(factors/\w+\.csv)", row["outcome"]):
+            assert data_path(named).is_file()
+
+
+def test_a_locker_takes_its_electricity_from_the_grid_of_its_country() -> None:
+    """A lower bound of 0.02 kWh a parcel; where no country is known, at the grid it was measured on."""
+    grid = Ledger().fit("grid", "kgCO2e/kWh", 2025, "FR")
+    found = Ledger().fit("hub_locker", "kgCO2e/parcel", 2025, "FR")
+    assert grid
+    assert found
+    assert float(found["wtw"]) == pytest.approx(680 * 0.79 / (589.5e6 / 21_969) * float(grid["wtw"]), rel=1e-3)
+    usual = Ledger().fit("hub_locker", "kgCO2e/parcel", 2025)
+    assert usual
+    assert usual["factor_id"] == "backhaul2023.hub_locker.parcel"
 
 
 def test_a_factor_in_another_unit_is_refused(settings: Settings, tmp_path: Path) -> None:

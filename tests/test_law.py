@@ -53,6 +53,18 @@ def test_the_table_of_a_hand_made_year(year: tuple[Settings, dict[str, pd.DataFr
     )
 
 
+def test_hazardous_waste_is_split_where_the_format_asks_for_it(year: tuple[Settings, dict[str, pd.DataFrame]]) -> None:
+    """E5-5 asks for it: a lamp of 1.7714 kg is, two coats of 4 kg are not. Annex I has no such column, and says so."""
+    waste = year[1]["ESRS E5-5"].query("unit == 't'").set_index("row")
+    total = waste.loc["Total waste generated (returned goods)"]
+    assert (total["hazardous"], total["non-hazardous"]) == (pytest.approx(0.0017714, rel=1e-4), pytest.approx(0.004))
+    parts = waste[["hazardous", "non-hazardous", "not said"]].sum(axis=1)
+    assert list(parts) == pytest.approx(list(waste["N"]))
+    assert waste.loc["  other recovery operations", "non-hazardous"] == pytest.approx(0.004)
+    assert not [c for c in year[1]["discarded goods"].columns if "hazard" in c]
+    assert year[1]["Art. 24 header"].set_index("field")["value"]["hazardous waste"].startswith("no column: Annex I")
+
+
 def test_a_span_without_a_leg_still_reports_what_was_discarded(
     year: tuple[Settings, dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:

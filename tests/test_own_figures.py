@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from models.uncertainty import Sampled, Shares
 from pipelines import analyses, metrics
 from pipelines.errors import FactorMissing
 from pipelines.load import load
@@ -160,7 +161,11 @@ def test_a_survey_of_trips_moves_the_total(tmp_path: Path) -> None:
         found[dedicated] = row["kg_co2e"]
         with current_build(settings.warehouse) as build:
             answer = metrics.answer(build, "kg_co2e").iloc[0]
-            bounds = spreads(build, ["parameter:trip_share"])["parameter:trip_share"]
+            doubts = spreads(build, ["parameter:trip_share", "parameter:trip_mode"])
+        bounds, modes = doubts["parameter:trip_share"], doubts["parameter:trip_mode"]
+        assert isinstance(bounds, Sampled)  # the interval of a mean, not the ends of what may be
+        assert isinstance(modes, Shares)
+        assert {type(of_mode) for of_mode in modes.stated} == {Sampled}
         assert answer["low"] < answer["value"] < answer["high"]
         of_share = next(r for r in rows if r["parameter"] == "trip_share")
         assert (str(bounds.low), str(bounds.high)) == (of_share["low"], of_share["high"])

@@ -35,7 +35,8 @@ OWN_WORDS = {
     "reasons.csv",
     "dispositions.csv",
     "materials.csv",
-    "glec_template.csv",  # to be filled by its owner
+    *(f"{name}_template.csv" for name in ("glec", "uba", "co2emissiefactoren", "mobitool")),  # their owner fills them
+    "looked_up.csv",  # no figures: where we looked
     "note_words.csv",
     "statuses.csv",
 }  # our vocabulary, not figures

@@ -36,9 +36,9 @@ def factors_list(
 ) -> None:
     """List all factors with their source, licence, vintage and age in months since the newest of their kind came out.
 
-    Past 18 months (Regulation (EU) 2026/1030) a factor is marked.
+    Past 18 months (Regulation (EU) 2026/1030; the article could not be verified) a factor is marked.
     """
-    from pipelines.factors import MONTHS_BEHIND, ages, ledger
+    from pipelines.factors import MONTHS_BEHIND, MONTHS_SOURCE, ages, ledger
 
     columns = (
         "factor_id",
@@ -67,7 +67,8 @@ def factors_list(
     ]
     first = known.chosen + (f", vintage {known.pinned}" if known.pinned else "")
     past = sum(age[str(r["factor_id"])] > MONTHS_BEHIND for r in rows)
-    print_rows(rows, output, f"{len(rows)} factors, {past} past {MONTHS_BEHIND} months; first: {first}")
+    said = f"{past} past {MONTHS_BEHIND} months ({MONTHS_SOURCE})"
+    print_rows(rows, output, f"{len(rows)} factors, {said}; first: {first}")
 
 
 @factor_app.command(name="import", epilog=example("backhaul factors import glec-2025.csv --set glec"))

@@ -7,6 +7,7 @@ from pipelines.estimate.leg_own import GIVEN
 from pipelines.estimate.leg_treatment import TREATMENTS
 from pipelines.estimate.sql import Connection, append
 from pipelines.factors import Ledger, Row, number, parameter, parameters
+from pipelines.own_parameters import SAMPLED
 
 _RULES = {
     "circuity": "distance",
@@ -17,6 +18,8 @@ _RULES = {
     "road_adjustment": "distance",
     "hub_electricity": "emission part",
     "trip_mode": "emission part",
+    "refrigeration_uplift": "emission part",
+    "refrigerated": "emission part",
 }
 """Parameters that are neither a distance nor a cost by their unit, and what kind of rule they are."""
 _UNUSED = ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty", "measuring")
@@ -180,7 +183,8 @@ def _own_rows(known: Ledger) -> list[tuple[Any, ...]]:
     for row in known.own:
         name = f"{row['parameter']}.{row['applies_to']}".strip(".")
         what = f"{name.replace('_', ' ')} from {row['valid_from_year']} on. {row['notes']}".strip()
-        told = (row["source"], row["address"], "own", *[None] * 7, *_bounds(row))
+        quality = "sampled" if row["notes"] == SAMPLED else "own"
+        told = (row["source"], row["address"], quality, *[None] * 7, *_bounds(row))
         rows.append(
             (
                 f"own.{name}{'@' if row['country'] else ''}{row['country']}",

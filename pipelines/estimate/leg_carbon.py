@@ -9,7 +9,7 @@ from sqlalchemy import Double, Select, and_, case, column, extract, func, litera
 from sqlalchemy.sql.expression import FromClause, Subquery, TableClause
 
 from models import carbon
-from pipelines.estimate import leg_own, leg_treatment
+from pipelines.estimate import leg_cooling, leg_own, leg_treatment
 from pipelines.estimate.sql import (
     ASSUMED,
     IMPUTED,
@@ -23,7 +23,7 @@ from pipelines.estimate.sql import (
     t,
     wanted,
 )
-from pipelines.factors import Ledger, parameter, parameters
+from pipelines.factors import COOLED, Ledger, parameter, parameters
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.sql import rows_sql
 
@@ -88,12 +88,19 @@ def _rounds_by_tonne_km(connection: Connection) -> None:
         UPDATE estimate_leg_carbon e SET factor_id = f.factor_id, amount = e.tonne_km, distance_km = d.distance_km,
             mass_kg = e.tonne_km / d.distance_km * 1000, distance_status = 'imputed', method = 'per_tonne_km',
             status = CASE e.status WHEN 'measured' THEN 'imputed' ELSE e.status END, {figures}
-        FROM fact_return_leg l JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/t.km'
+        FROM fact_return_leg l JOIN estimate_leg_carbon o USING (leg_key)
+        JOIN leg_factor f ON f.vehicle = {_vehicle_of("l", "o")} AND f.unit = 'kgCO2e/t.km'
             AND f.for_year = year(l.started_on) AND f.country = coalesce(l.country, '')
         LEFT JOIN dim_lane d USING (lane_key)
         WHERE l.leg_key = e.leg_key AND e.method = 'per_parcel' AND e.kg_co2e IS NULL AND e.tonne_km IS NOT NULL
             AND (f.fuel IS NULL OR l.fuel IS NULL OR f.fuel = l.fuel)
     """)
+
+
+def _vehicle_of(leg: str, estimate: str) -> str:
+    """Write the vehicle that a leg names, with its cooling, as SQL."""
+    is_plain = f"NOT coalesce({estimate}.is_refrigerated, FALSE) OR contains({leg}.vehicle, '{COOLED}')"
+    return f"CASE WHEN {is_plain} THEN {leg}.vehicle ELSE {leg}.vehicle || '{COOLED}' END"
 
 
 _KG = {"_wtt": "wtt", "_ttw": "ttw", "": "wtw", "_biogenic": "biogenic", "_market": "market"}
@@ -116,7 +123,7 @@ def _share_movements(connection: Connection) -> None:
             WHERE role IN ('trunk', 'onward') AND movement_id IS NOT NULL AND vehicle IS NOT NULL
                 AND distance_km IS NOT NULL AND movement_parcels > 1) l
         JOIN estimate_leg_carbon e USING (leg_key) JOIN dim_lane d USING (lane_key)
-        JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year
+        JOIN leg_factor f ON f.vehicle = {_vehicle_of("l", "e")} AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year
             = year(l.started_on) AND f.country = coalesce(l.country, '')
         WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
         UPDATE estimate_leg_carbon SET
@@ -165,13 +172,7 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression, known: Ledger) -> Ex
             ),
         ),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
-        (
-            leg.c.mode == "truck",
-            case(
-                (words.regexp_match("refrigerat|chill|frozen|reefer"), "truck_average_refrigerated"),
-                else_=of_fuel("truck", ("diesel",)),
-            ),
-        ),
+        (leg.c.mode == "truck", of_fuel("truck", ("diesel",))),
         (leg.c.mode == "sea", case((words.regexp_match("ferry|ro-?ro|ropax"), "sea_roro"), else_="sea_container")),
         *(
             (leg.c.mode == mode, vehicle)
@@ -308,7 +309,8 @@ def _is_shared_round(leg: Any) -> Expression:
 def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
     """Read every leg but treatment with its lane, the place it leads to and its goods: distance, vehicle, masses."""
     lane, place = t["dim_lane"], t["dim_place"]
-    distance = _leg_distance(leg, lane, known)
+    distance, cooled = _leg_distance(leg, lane, known), leg_cooling.is_cooled(leg, known)
+    vehicle = _vehicle(leg, place.c.kind, distance["km"], known)
     return (
         select(
             leg.c.leg_key,
@@ -323,7 +325,8 @@ def _read_legs(leg: Any, goods: Any, known: Ledger) -> Subquery:
             _is_shared_round(leg).label("is_shared"),
             _is_trip(leg.c).label("is_trip"),
             *(value.label(name) for name, value in distance.items()),
-            _vehicle(leg, place.c.kind, distance["km"], known).label("vehicle"),
+            leg_cooling.cooled_vehicle(vehicle, cooled).label("vehicle"),
+            cooled.label("is_refrigerated"),
             goods.c.goods_kg,
             func.coalesce(case((leg.c.element_type == "hub", place.c.country), else_=leg.c.country), "").label(
                 "country"
@@ -415,6 +418,7 @@ def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
         r.parcels,
         r.is_shared,
         r.vehicle,
+        r.is_refrigerated,
         r.distance_type,
         r.adjustment,
         r.distance_rank,
@@ -467,6 +471,7 @@ def _leg_factor(used: Subquery, factor: Any, known: Ledger) -> Subquery:
             u.leg_key,
             u.role,
             u.element_type,
+            u.is_refrigerated,
             u.distance_km,
             u.distance_type,
             u.adjustment,
@@ -522,6 +527,7 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         (m.amount * m.market).label("kg_co2e_market"),
         (m.direct_tonne_km * m.tonne_km_wtw).label("kg_co2e_tonne_km"),
         status_of(m.worst).label("status"),
+        m.is_refrigerated,
         case((m.role == "customer_trip", "9"), (m.role == "packaging", "1"), else_="4").label("scope3_category"),
         m.method,
     )

@@ -33,6 +33,10 @@ DESTROYING = ("recycling", "other_recovery", "disposal")
 UNKNOWN = "unknown"
 SPLIT = (*WASTE_TREATMENTS, UNKNOWN)
 NO_REASON = "none given"
+NO_HAZARD = (
+    "no column: Annex I asks for units, weight, reason and shares by treatment (notes (d) to (i), read in secondary"
+    " copies); ESRS E5-5 paragraph 37(b) and (c) asks for it and has it"
+)
 _LABELS = {t: t.replace("_", " ") for t in SPLIT}
 t = STAR.tables
 
@@ -89,7 +93,8 @@ def discards(build: Build, since: date, until: date) -> pd.DataFrame:
     """List what was handed to a waste operation from one day to another, and what has no day; a row a hand-over.
 
     Columns: units, kg, is_estimated (the weight), discarded_on (NaT: no day), treatment, reason, evidence, return_type,
-    category, cn_code. Weights that are missing are the mean of the category's, else of all.
+    category, cn_code, is_hazardous (NA: not said). Weights that are missing are the mean of
+    the category's, else of all.
     """
     lines, lot_rows, recovered = _lines(build), _wasted_lots(build), _wasted_recoveries(build)
     key = ["return_line_key", "disposition"]
@@ -186,6 +191,7 @@ def _wasted_recoveries(build: Build) -> pd.DataFrame:
             r.units,
             r.recovered_on,
             r.waste_treatment,
+            r.is_hazardous,
             r.derogation_reason.label("reason"),
             r.evidence_ref.label("evidence"),
         ).where(or_(r.disposition.in_(WASTE), r.waste_treatment.is_not(None)))
@@ -209,7 +215,8 @@ def _weighed(found: pd.DataFrame) -> pd.DataFrame:
     found["units"] = found["units"].astype(int)
     found["kg"] = unit_kg * found["units"]
     columns = ["units", "kg", "is_estimated", "discarded_on", "treatment", "reason", "evidence", "return_type"]
-    return found[[*columns, "category", "cn_code"]].reset_index(drop=True)
+    found["is_hazardous"] = found["is_hazardous"].astype("boolean")
+    return found[[*columns, "category", "cn_code", "is_hazardous"]].reset_index(drop=True)
 
 
 def is_unsold(found: pd.DataFrame) -> pd.Series:
@@ -279,6 +286,7 @@ def header(settings: Settings, company: Company | None, since: date, until: date
         ("measures taken to prevent destruction", taken or "none logged: `backhaul action add`"),
         ("measures planned to prevent destruction", planned or "none logged: `backhaul action add`"),
         ("documents of delivery and treatment", "kept five years after the disclosure (2026/2 Art. 4)"),
+        ("hazardous waste", NO_HAZARD),
     ]
     return pd.DataFrame(rows, columns=["field", "value"])
 
@@ -325,6 +333,7 @@ def gaps(found: pd.DataFrame) -> pd.DataFrame:
         ("four digits of the customs code missing where Annex II may ask: product.cn_code", told & four & short),
         ("no customs code", told & (found["category"] == UNKNOWN)),
         ("weight estimated from other goods", told & found["is_estimated"]),
+        ("hazardous or not: not said (ESRS E5-5, recovery.is_hazardous)", is_dated & found["is_hazardous"].isna()),
     )
     return pd.DataFrame(
         [(what, int(found.loc[which, "units"].sum())) for what, which in rows], columns=["what", "units"]
@@ -377,15 +386,32 @@ def proofs(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def e5(found: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
-    """Shape waste as ESRS E5-5 paragraph 37 does, in tonnes; conformity returns are waste too.
+    """Shape waste as ESRS E5-5 paragraph 37 does, in tonnes, hazardous or not; conformity returns are waste too.
 
     Source: Delegated Regulation (EU) 2023/2772, ESRS E5.
     """
-    kg = found[found["discarded_on"].notna()].groupby("treatment")["kg"].sum()
+    dated = found[found["discarded_on"].notna()]
+    hazards = {
+        "N": dated,
+        "hazardous": dated[dated["is_hazardous"].fillna(False)],
+        "non-hazardous": dated[~dated["is_hazardous"].fillna(True)],
+        "not said": dated[dated["is_hazardous"].isna()],
+    }
+    of = {name: _e5_rows(part) for name, part in hazards.items()}
+    frame = pd.DataFrame(of["N"], columns=["row", "N", "unit"])
+    for name in list(hazards)[1:]:
+        frame[name] = [n for _, n, _ in of[name]]
+    frame["span"] = f"{since} to {until}"
+    return frame
+
+
+def _e5_rows(dated: pd.DataFrame) -> list[tuple[str, float, str]]:
+    """Give the rows of E5-5: their name, tonnes or per cent, and unit."""
+    kg = dated.groupby("treatment")["kg"].sum()
     tonnes = {s: float(kg.get(s, 0.0)) / 1000 for s in SPLIT}
     total = sum(tonnes.values())
     rest = total - tonnes["recycling"] - tonnes["preparing_for_reuse"]
-    rows: list[tuple[str, float, str]] = [
+    return [
         ("Total waste generated (returned goods)", total, "t"),
         ("Diverted from disposal", sum(tonnes[s] for s in WASTE_TREATMENTS[:3]), "t"),
         ("  preparation for reuse", tonnes["preparing_for_reuse"], "t"),
@@ -396,10 +422,6 @@ def e5(found: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
         ("Non-recycled waste", rest, "t"),
         ("Non-recycled waste", 100 * rest / total if total else np.nan, "%"),
     ]
-    frame = pd.DataFrame(rows, columns=["row", "N", "unit"])
-    frame["hazardous"] = "not split: sources do not say"
-    frame["span"] = f"{since} to {until}"
-    return frame
 
 
 def sheets(

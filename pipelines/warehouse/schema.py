@@ -34,6 +34,7 @@ from pipelines.warehouse.vocabulary import (
     ROLES,
     SHARE_KEYS,
     STAGES,
+    TEMPERATURES,
     WASTE_TREATMENTS,
     Kind,
     Money,
@@ -212,6 +213,7 @@ chain_element = _log(
     _col("distance_km", Double, "Distance (km), when the carrier reports it"),
     _col("distance_type", String, "What the distance is; driven unless said", default="actual", values=DISTANCE_TYPES),
     _col("trip_share", Double, "Share of a customer trip due to the return (0-1)"),
+    _col("temperature_class", String, "Temperature that the goods are kept at on the way", values=TEMPERATURES),
     _col("cost_amount", Money, "Amount invoiced for the element, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the cost"),
     _col("movement_id", String, "Vehicle movement shared with other parcels"),
@@ -311,6 +313,9 @@ recovery = _log(
     ),
     _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report", text="key"),
     _col("waste_treatment", String, "What the operator of the waste did with the units", values=WASTE_TREATMENTS),
+    _col(
+        "is_hazardous", Boolean, "True when its operator took it as hazardous waste (an asterisk in the list of waste)"
+    ),
 )
 
 product = _log(

@@ -148,6 +148,7 @@ COST_COMPONENTS = (
 )
 CLAIM_KINDS = ("lost", "damaged", "late")
 DISTANCE_TYPES = ("actual", "shortest_feasible", "great_circle")
+TEMPERATURES = ("ambient", "chilled", "frozen")
 STAGES = (
     "declared",
     "requested",

@@ -38,7 +38,7 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where:
                 THEN {key_sql("e.from_place_id || '|' || e.to_place_id")} END AS lane_key,
             e.movement_id, e.movement_parcels, e.started_at, e.ended_at, {local_day("e.started_at", "h")}
                 AS started_on, e.carrier, e.service, e.mode, e.vehicle, e.fuel,
-            e.mass_kg, e.distance_km, e.distance_type, e.trip_share, {own},
+            e.mass_kg, e.distance_km, e.distance_type, e.trip_share, e.temperature_class, {own},
                 e.cost_amount, e.currency,
                 {rate_sql("e.currency", "r", found.currency)} AS fx_rate,
             e.source, p.shop_id, p.country, p.channel, p.method, coalesce(p.requested_on,

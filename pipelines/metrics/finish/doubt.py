@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from models import uncertainty
-from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Shares
+from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Sampled, Shares
 from pipelines.factors import Ledger, Row, factors, number, parameter, parameters
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Finish, Measure
@@ -52,6 +52,7 @@ _TOLD_BY = {
     "parameter:same_area_distance": "trip_survey",
     "parameter:packaging_uses": "crate_count",
     "parameter:packaging_mass": "scale",
+    "parameter:refrigeration_uplift": "carrier_fuel",
     "parameter:parcel_mass": "scale",
     "imputed:mass": "scale",
     "parameter:hub_electricity": "site_energy",
@@ -115,44 +116,88 @@ def _factor_pieces(build: Build, factor_id: str) -> Pieces:
     known: dict[str, Pieces] = build.cache.setdefault("factor_pieces", {})
     if factor_id not in known:
         several = [f for f in factor_id.split(" + ") if f]
-        made = [_one_factor(build, f) for f in several]
+        of = _part_shares(build).get(factor_id, dict.fromkeys(several, 1 / max(len(several), 1)))
         weights: dict[str, float] = {}
-        for pieces in made:
-            for source, weight in pieces:
-                weights[source] = weights.get(source, 0.0) + weight / len(made)
+        for one in several:
+            for source, weight in _one_factor(build, one):
+                weights[source] = weights.get(source, 0.0) + weight * of.get(one, 0.0)
         known[factor_id] = tuple(sorted(weights.items()))
     return known[factor_id]
 
 
+def _part_shares(build: Build) -> dict[str, dict[str, float]]:
+    """Give the shares of kg CO2e that each factor has of all legs with the same several factors, once a build."""
+    if "part_shares" not in build.cache:
+        legs, part = STAR.tables["estimate_leg_carbon"].c, STAR.tables["estimate_leg_part"].c
+        kg = func.sum(part.kg_co2e)
+        asked = select(legs.factor_id.label("whole"), part.factor_id, kg.label("kg")).where(
+            part.leg_key == legs.leg_key, legs.factor_id.contains(" + ")
+        )
+        found = build.fetch(asked.group_by(legs.factor_id, part.factor_id))
+        shares: dict[str, dict[str, float]] = {}
+        for whole, parts in found[found["kg"] > 0].groupby("whole"):
+            shares[str(whole)] = dict(zip(parts["factor_id"], parts["kg"] / parts["kg"].sum(), strict=True))
+        build.cache["part_shares"] = shares
+    of: dict[str, dict[str, float]] = build.cache["part_shares"]
+    return of
+
+
 def _one_factor(build: Build, factor_id: str) -> Pieces:
     of = kind(factor_id)
+    if factor_id.endswith(".refrigerated"):  # the vehicle's own factor, times what its cooling unit adds
+        plain = _plain_factor(build, factor_id, of)
+        return (*plain, (f"parameter:refrigeration_uplift.{'van' if of.startswith('van') else 'truck'}", 1.0))
+    return _plain_factor(build, factor_id, of)
+
+
+def _plain_factor(build: Build, factor_id: str, of: str) -> Pieces:
     if of == "trip_mix":
-        return _trip_pieces(factor_id)
+        return _trip_pieces(build, factor_id)
     if of == "packaging_crate":
         return (("factor:packaging_crate", 1.0), ("parameter:packaging_uses", 1.0))
     row = _factor_rows(build).get(factor_id, {})
-    grid = next((f for f in factors() if row.get("row_id", "").endswith(f" + {f['factor_id']}")), None)
-    if grid is None or ("hub_electricity", of) not in parameters() or not row["value"] > 0:
+    if of == "grid":  # a meter's kWh: the same doubt as of sites and vehicles in that country
+        return (("factor:" + ".".join(factor_id.split(".")[1:3]), 1.0),)
+    grid = _grids().get(row.get("row_id", "").rpartition(" + ")[2])
+    if grid is None or not row["value"] > 0:
         return ((f"factor:{of}", 1.0),)
+    if ("hub_electricity", of) not in parameters():  # kWh that a vehicle or a locker takes, times the country's grid
+        return ((f"factor:{of}", 1.0), (f"factor:grid.{grid['region']}", 1.0))
     part = min(1.0, parameter("hub_electricity", of) * float(grid["wtw"]) / row["value"])
     own = ((f"factor:{of}", 1 - part),) if part < 1 else ()
     return (*own, (f"factor:grid.{grid['region']}", part), (f"parameter:hub_electricity.{of}", part))
 
 
-def _trip_pieces(factor_id: str) -> Pieces:
+@cache
+def _grids() -> dict[str, Row]:
+    """Give the factors of electricity by their id."""
+    return {f["factor_id"]: f for f in factors() if f["vehicle"] == "grid"}
+
+
+def _trip_pieces(build: Build, factor_id: str) -> Pieces:
     """Name what the factor of a trip whose mode nobody said is made of: shares of modes, and each mode's factor."""
     country = factor_id.split(".")[1].replace("all", "")
-    emitted = {m: row.value * kg for m, (row, kg) in _modes(country).items() if row.value * kg > 0}
+    emitted = {m: row.value * kg for m, (row, kg) in _modes(build, country).items() if row.value * kg > 0}
     of = [(f"factor:{_MODES[m][0]}", kg / sum(emitted.values())) for m, kg in emitted.items()]
     return (*of, (f"parameter:trip_mode.{country}".rstrip("."), 1.0))
 
 
+def _modes(build: Build, country: str) -> dict[str, tuple[Bounded | Sampled, float]]:
+    """Give the share of each mode of a country's trips with the kg CO2e of a kilometre; car first.
+
+    As the warehouse states them, else as what ships does.
+    """
+    own = {m: _own_doubt(build, f"trip_mode.{m}", country) for m in _MODES}
+    stated = {m: doubt for m, doubt in own.items() if isinstance(doubt, Bounded | Sampled)}
+    if len(stated) < len(_MODES):
+        stated = _usual_modes(country)
+    return {m: (doubt, _wtw(Ledger().fit(*_MODES[m], 9999))) for m, doubt in stated.items()}
+
+
 @cache
-def _modes(country: str) -> dict[str, tuple[Bounded, float]]:
-    """Give the share of each mode of a country's trips with the kg CO2e of a kilometre; car first."""
-    fitting = {m: Ledger().fit(*_MODES[m], 9999) for m in _MODES}
+def _usual_modes(country: str) -> dict[str, Bounded | Sampled]:
     rows = {m: parameters().get(("trip_mode", f"{country}.{m}".lstrip("."))) for m in _MODES}
-    return {m: (_stated(row), _wtw(fitting[m])) for m, row in rows.items() if row is not None}
+    return {m: _stated(row) for m, row in rows.items() if row is not None}
 
 
 def _wtw(row: Row | None) -> float:
@@ -201,38 +246,53 @@ def spreads(build: Build, names: Iterable[str]) -> dict[str, Doubt]:
         elif of == "factor":
             found[name] = Lognormal(_factor_doubts(build).get(what, parameter("factor_uncertainty", "derived")))
         elif of == "parameter":
-            found[name] = _own_doubt(build, what) or _parameter_doubt(what)
+            found[name] = _own_doubt(build, what) or _parameter_doubt(build, what)
         else:
             found[name] = Lognormal(parameter("activity_uncertainty", of))
     return found
 
 
-def _own_doubt(build: Build, name: str) -> Doubt | None:
+def _own_doubt(build: Build, name: str, country: str | None = None) -> Doubt | None:
     """Give the doubt about a parameter that the warehouse states itself, as a survey's sample: None where it does not.
 
-    Of several countries the widest; of shares of modes those that ship say how unsure they are.
+    Of one country when it is named, its own or that of all; else of several countries the widest.
     """
     if "own_parameters" not in build.cache:
         c = STAR.tables["factor_set"].c
-        found = build.fetch(select(c.factor_id, c.value, c.low, c.high).where(c.quality == "own"))
-        named = [str(of).removeprefix("own.").partition("@")[0] for of in found["factor_id"]]
-        build.cache["own_parameters"] = found.assign(name=named)
+        own = ("own", "sampled")
+        found = build.fetch(select(c.factor_id, c.value, c.low, c.high, c.quality).where(c.quality.in_(own)))
+        parts = [str(of).removeprefix("own.").partition("@") for of in found["factor_id"]]
+        build.cache["own_parameters"] = found.assign(name=[p[0] for p in parts], country=[p[2] for p in parts])
     stated = build.cache["own_parameters"]
     rows = stated[stated["name"] == name]
-    if rows.empty:
-        return None
-    row = rows.loc[(rows["high"] - rows["low"]).fillna(0.0).idxmax()]
+    if country is not None:
+        rows = rows[rows["country"] == (country if country in set(rows["country"]) else "")]
+    doubts = [_of_row(row, name) for row in rows.to_dict("records")]
+    if doubts and country is None and "" not in set(rows["country"]):
+        doubts.append(_parameter_doubt(build, name))  # what ships holds in all other countries
+    return max(doubts, key=_swing) if doubts else None
+
+
+def _of_row(row: Mapping[Any, Any], name: str) -> Doubt:
+    """Read the doubt about a parameter of the warehouse; one without bounds has that of measurements."""
     if pd.isna(row["low"]) or pd.isna(row["high"]):
         return Lognormal(parameter("activity_uncertainty", "measured"))
+    ends = float(row["low"]), float(row["value"]), float(row["high"])
     divides = name == "packaging_uses"
-    return Bounded(float(row["low"]), float(row["value"]), float(row["high"]))._replace(divides=divides)
+    return Sampled(*ends, divides) if row["quality"] == "sampled" else Bounded(*ends, divides)
 
 
-def _parameter_doubt(name: str) -> Doubt:
+def _swing(doubt: Doubt) -> float:
+    """Give how far apart the ends of a doubt's 90% interval are, over what was stated."""
+    low, high = doubt.errors(np.array([0.05, 0.95]))
+    return float(high - low)
+
+
+def _parameter_doubt(build: Build, name: str) -> Doubt:
     """Give the doubt about a parameter from its bounds, else from the pedigree of assumptions."""
     parameter_name, _, applies_to = name.partition(".")
     if parameter_name == "trip_mode":
-        modes = _modes(applies_to).values()
+        modes = _modes(build, applies_to).values()
         return Shares(tuple(share for share, _ in modes), tuple(kg for _, kg in modes))
     row = parameters()[(parameter_name, applies_to)]
     if not (row["low"] and row["high"]):

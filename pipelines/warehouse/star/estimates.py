@@ -71,6 +71,7 @@ estimate_leg_carbon = star_table(
     ),
     column("status", String, "measured, imputed or assumed: the worst of its inputs"),
     column("primary_share", Double, "Share of kg_co2e from primary data (0-1): energy that was metered, given figures"),
+    column("is_refrigerated", Boolean, "Whether the goods were kept cool; its factor holds the cooling unit's fuel"),
     column("scope3_category", String, "GHG Protocol scope 3 category"),
     column(
         "method",
