@@ -1,5 +1,7 @@
 """Goods kept cool on their way: by a leg, a carrier's service, a category of goods, or words; refrigerant apart."""
 
+import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from pipelines.errors import FactorMissing
 from pipelines.factors import Ledger, parameter
 from pipelines.load import load
 from pipelines.metrics.finish.doubt import rests_on
+from pipelines.outputs import report
 from pipelines.own_parameters import import_parameters
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -81,6 +84,16 @@ def test_a_van_takes_the_published_uplift_and_refrigerant_stands_apart(tmp_path:
         "factor:fuel_diesel": pytest.approx(fuel / (gas + fuel), rel=1e-4),
     }
     assert pieces == {"factor:van_diesel": 1, "parameter:refrigeration_uplift.van": 1}
+
+
+def test_an_operation_made_of_others_names_its_energy_carrier(tmp_path: Path) -> None:
+    """An electric van on France's grid and a cooled diesel van: neither id is a row of the ledger."""
+    van = {"mode": "van", "fuel": "electricity", "mass_kg": 10, "distance_km": 50}
+    lorry = {"mode": "truck", "fuel": "diesel", "vehicle": "van_diesel", "mass_kg": 10, "distance_km": 50}
+    settings = shop(tmp_path, [leg("B1", **van), leg("B2", **lorry, temperature_class="chilled")])
+    path = tmp_path / "r.json"
+    report.write(settings, date(2025, 3, 1), date(2025, 3, 31), path)
+    assert not [left["id"] for left in json.loads(path.read_text())["leftOut"] if "van_" in left["id"]]
 
 
 def test_what_has_no_published_figure_has_no_answer(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def _carrier(leg: Element, known: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     """Give the energy carrier of an operation with its own factors; None where they are not known."""
     factor_id = str(leg["factor_id"])
     is_hub = leg["activity"] == "hub"
-    fuel = _fuels().get("electricity" if is_hub else str(known.get(factor_id, {}).get("fuel") or ""))
+    fuel = _fuels().get("electricity" if is_hub else str(_held(factor_id, known).get("fuel") or ""))
     if fuel is None:
         return None
     wtw = fuel["wtw"] or _grid(factor_id, known)
@@ -183,6 +183,13 @@ def _carrier(leg: Element, known: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         "emissionFactorTTW": decimal(float(fuel["ttw"])),
         "energyConsumptionUnit": fuel["unit"],
     }
+
+
+def _held(factor_id: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Give the row of the ledger that a factor is made of: of a vehicle on a country's grid, or of one kept cool."""
+    while factor_id and factor_id not in known:
+        factor_id = factor_id.rpartition(".")[0]
+    return known.get(factor_id, {})
 
 
 def _grid(factor_id: str, known: Mapping[str, Mapping[str, Any]]) -> str:
