@@ -51,6 +51,7 @@ Expression = ColumnElement[Any]
 OWN_NAME = r"[a-z][a-z0-9_]{0,39}"
 """Pattern of the name of a dimension of the shop's own."""
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+DUCKDB = DuckDBDialect()  # one for all: each new one would ask DuckDB for its reserved words and learn its types anew
 
 
 class seconds_between(FunctionElement[float]):  # noqa: N801
@@ -273,7 +274,7 @@ class Build:
 
 def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     """Write a statement out for people, literals included."""
-    dialects: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "postgresql": _POSTGRESQL}
+    dialects: dict[str, Dialect] = {"duckdb": DUCKDB, "postgresql": _POSTGRESQL}
     chosen = dialects.get(dialect) or _spark_dialect()
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
@@ -354,7 +355,6 @@ class _DuckDB:
         self._name = path.stem
         self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
         lock(self._base)
-        self._dialect = DuckDBDialect()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._written = lru_cache(500)(self._write)
 
@@ -367,7 +367,7 @@ class _DuckDB:
             return cursor
 
     def _write(self, statement: Select[Any]) -> tuple[str, dict[str, Any]]:
-        compiled = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
+        compiled = statement.compile(dialect=DUCKDB, compile_kwargs={"render_postcompile": True})
         names = {name: f"${name}" for name in compiled.params}
         text = str(compiled)
         return text % names if names else text.replace("%%", "%"), dict(compiled.params)
