@@ -41,6 +41,16 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 """How many times as many examples are drawn as in a run of the tests."""
 
 
+LONGEST = ("versions", "load", "browser", "dashboard", "never_stuck", "stories", "engines", "forget", "propose")
+"""Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the order within a file stays."""
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what was imported and collected out of the collection of garbage: it stays to the end."""
     gc.collect()
