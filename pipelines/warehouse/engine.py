@@ -293,7 +293,8 @@ def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
         if kind != field.type:
             table = table.set_column(i, field.name, table.column(i).cast(kind))
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    is_large = table.num_rows > 100_000  # handing a few rows to threads takes longer than the rows
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, use_threads=is_large)
     plain = {"Int64": "int64", "boolean": "bool"}
     whole = {n: plain[str(c.dtype)] for n, c in frame.items() if str(c.dtype) in plain and not c.hasnans}
     return frame.astype(whole) if whole else frame
