@@ -207,13 +207,15 @@ def tiny_build(tiny_settings: Settings) -> Iterator[Build]:
     build.close()
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+def made_once(
+    config: pytest.Config, factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
     """Give this worker its own copy of a folder that `make` fills: the first worker to ask makes it, the others wait.
 
     One that is killed in the making leaves a folder of another name behind, and the next makes it anew.
     """
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    home = factory.getbasetemp().parent if is_worker else factory.getbasetemp()  # one run's folder, never another's
+    own = factory.getbasetemp()
+    home = own.parent if hasattr(config, "workerinput") else own  # the folder of this run, never another's
     made = home / f"{name}-made"
     with FileLock(home / f"{name}.lock"):
         if not made.exists():
@@ -231,9 +233,9 @@ def _make_sample(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def sample_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def sample_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A sample shop of 20,000 order lines, loaded."""
-    return fresh(made_once(tmp_path_factory, "sample", _make_sample))
+    return fresh(made_once(pytestconfig, tmp_path_factory, "sample", _make_sample))
 
 
 @pytest.fixture(scope="session")
