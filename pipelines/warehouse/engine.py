@@ -51,6 +51,7 @@ Expression = ColumnElement[Any]
 OWN_NAME = r"[a-z][a-z0-9_]{0,39}"
 """Pattern of the name of a dimension of the shop's own."""
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+DUCKDB = DuckDBDialect()  # one for all: each new one would ask DuckDB for its reserved words and learn its types anew
 
 
 class seconds_between(FunctionElement[float]):  # noqa: N801
@@ -273,7 +274,7 @@ class Build:
 
 def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     """Write a statement out for people, literals included."""
-    dialects: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "postgresql": _POSTGRESQL}
+    dialects: dict[str, Dialect] = {"duckdb": DUCKDB, "postgresql": _POSTGRESQL}
     chosen = dialects.get(dialect) or _spark_dialect()
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
@@ -292,7 +293,8 @@ def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
         if kind != field.type:
             table = table.set_column(i, field.name, table.column(i).cast(kind))
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    is_large = table.num_rows > 100_000  # handing a few rows to threads takes longer than the rows
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, use_threads=is_large)
     plain = {"Int64": "int64", "boolean": "bool"}
     whole = {n: plain[str(c.dtype)] for n, c in frame.items() if str(c.dtype) in plain and not c.hasnans}
     return frame.astype(whole) if whole else frame
@@ -354,7 +356,6 @@ class _DuckDB:
         self._name = path.stem
         self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
         lock(self._base)
-        self._dialect = DuckDBDialect()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._written = lru_cache(500)(self._write)
 
@@ -367,7 +368,7 @@ class _DuckDB:
             return cursor
 
     def _write(self, statement: Select[Any]) -> tuple[str, dict[str, Any]]:
-        compiled = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
+        compiled = statement.compile(dialect=DUCKDB, compile_kwargs={"render_postcompile": True})
         names = {name: f"${name}" for name in compiled.params}
         text = str(compiled)
         return text % names if names else text.replace("%%", "%"), dict(compiled.params)

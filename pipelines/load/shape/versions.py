@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 
 import duckdb
 from sqlalchemy.schema import CreateTable
@@ -10,6 +11,7 @@ from sqlalchemy.schema import CreateTable
 from pipelines.load.contracts import versions
 from pipelines.load.log_columns import log_rows
 from pipelines.warehouse import schema, star
+from pipelines.warehouse.engine import DUCKDB
 from pipelines.warehouse.rules import SETTLED_DAYS
 from pipelines.warehouse.sql import identity_of, quote
 
@@ -60,16 +62,21 @@ class ShapeInputs:
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Create every table of the star schema, with its comments."""
-    from duckdb_sqlalchemy import Dialect
-
-    dialect = Dialect()
     connection.execute("BEGIN")  # one commit, not one a comment
+    for statements in _creating():
+        connection.execute(statements)
+    connection.execute("COMMIT")
+
+
+@cache
+def _creating() -> list[str]:
+    """Write the statements that create the tables: the same for every build, and a long while to write."""
+    written = []
     for table in star.STAR.sorted_tables:
-        connection.execute(str(CreateTable(table).compile(dialect=dialect)))
         comments = [f"COMMENT ON TABLE {table.name} IS {quote(table.comment or '')}"]
         comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {quote(c.comment or '')}" for c in table.columns]
-        connection.execute("; ".join(comments))
-    connection.execute("COMMIT")
+        written += [str(CreateTable(table).compile(dialect=DUCKDB)), "; ".join(comments)]
+    return written
 
 
 def open_logs(
