@@ -114,6 +114,7 @@ NOT_SAID = {
     "demo": "loads the sample shop and opens the pages; tests/test_cli.py",
     "dashboard": "does not end; each page is opened without it",
     "serve": "does not end; tests/test_serve.py",
+    "mcp": "does not end; tests/test_agents.py",
     "map": "said where the mapping of a shape is proposed",
     "load": "what each shape begins with",
     "score": "takes lines of its own; tests/test_probability_door.py",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from pipelines.errors import SourceError
+from pipelines.errors import SourceError, UnknownValue
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def opened(warehouse: str) -> Iterator["Build"]:
 
 def day_of(text: str | None, name: str) -> date | None:
     """Read an option that is a day."""
-    if text is None:
-        return None
+    from pipelines.metrics.question import day_written
+
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
+        return day_written(text)
+    except UnknownValue as error:
+        raise typer.BadParameter(str(error), param_hint=name) from None
 
 
 def pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list[str]]:
