@@ -72,15 +72,20 @@ def settings_of(warehouse: str, wait: float = 0) -> Settings:
     return Settings(warehouse=path, wait_s=wait)
 
 
+def refuse_password(address: str, variable: str) -> None:
+    """Raise SourceError for an address whose password stands on the command line."""
+    if urlsplit(address).password and any(address in argument for argument in sys.argv[1:]):
+        raise SourceError(
+            f"Everybody on this machine sees a password on a command line. Put the address into {variable}, or the"
+            " password into PGPASSWORD."
+        )
+
+
 @contextlib.contextmanager
 def opened(warehouse: str) -> Iterator["Build"]:
     """Open the warehouse for reading."""
     if warehouse.startswith("postgres"):
-        if urlsplit(warehouse).password and any(warehouse in argument for argument in sys.argv[1:]):
-            raise SourceError(
-                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE,"
-                " or the password into PGPASSWORD."
-            )
+        refuse_password(warehouse, "BACKHAUL_WAREHOUSE")
         from pipelines.warehouse.engine import open_postgresql
 
         address, _, schema = warehouse.partition("#")
