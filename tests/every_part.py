@@ -106,6 +106,8 @@ VERBS = (
     "backup {folder}/copy",
     "restore {folder}/copy --check",
     "retain --raw-days 9999",
+    "copy --to {folder}/tables",
+    "catalogue {folder}/catalogue.yaml",
 )
 FINDING = ("check", "doctor", "policy check")
 """Verbs that answer with a table and exit 1 where they find something."""
