@@ -126,7 +126,7 @@ def parts_of(metric: Metric, datasets: dict[str, _Dataset]) -> list[list[Part]] 
 
 def expression_of(metric: Metric, sides: list[list[Part]]) -> str:
     """Write a metric's value over its datasets' sums."""
-    added = [" + ".join(f"coalesce({p.sql}, 0)" if len(side) > 1 else p.sql for p in side) for side in sides]
+    added = [" + ".join(f"coalesce({p.sql}, 0)" for p in side) for side in sides]
     if len(added) == 1:
         return added[0]
     per = metric.finish.per if isinstance(metric.finish, Ratio) else 1.0
