@@ -90,7 +90,7 @@ def test_axes_are_written_in_the_language_of_the_figure() -> None:
     assert "Return rate" in texts(trend())
     assert "%" in texts(trend())
     assert pictures.written(1500.5, ",\u202f") == "1\u202f500,5"
-    assert "1\u202f200" in texts(stacked())
+    assert "1\u202f000" in texts(stacked())
     assert "mesuré" in texts(stacked())
     assert "janv" in texts(trend("fr")).lower()
 

@@ -260,11 +260,13 @@ class _Chart:
         steps = [(float(at), colour(c)) for at, c in scale] if scale and not isinstance(scale, str) else None
         shades = LinearSegmentedColormap.from_list("own", steps) if steps else "Blues"
         low, high = trace.get("zmin"), trace.get("zmax")
-        self.axes.pcolormesh(x, y, cells, cmap=shades, vmin=low, vmax=high, shading="nearest", edgecolor=_GROUND)
+        mesh = self.axes.pcolormesh(x, y, cells, cmap=shades, vmin=low, vmax=high, shading="nearest", edgecolor=_GROUND)
+        is_dark = mesh.to_rgba(cells)[..., :3] @ [0.3, 0.6, 0.1] < 0.5
         for row, texts in enumerate(values(trace.get("text"))):
             for column, text in enumerate(values(texts) if not isinstance(texts, str) else []):
                 if text not in (None, ""):
-                    self.axes.text(x[column], y[row], plain(text), ha="center", va="center", fontsize=8, color=_INK)
+                    ink = _GROUND if is_dark[row, column] else _INK
+                    self.axes.text(x[column], y[row], plain(text), ha="center", va="center", fontsize=8, color=ink)
 
     def _sankey(self, trace: Trace) -> None:
         node, link = trace.get("node") or {}, trace.get("link") or {}
@@ -350,7 +352,7 @@ class _Chart:
         elif axis.is_date:
             self.axes.xaxis_date() if which == "x" else self.axes.yaxis_date()
         else:
-            drawn.set_major_locator(MaxNLocator(int(said.get("nticks") or 6)))
+            drawn.set_major_locator(MaxNLocator(int(said.get("nticks") or 6), steps=[1, 2, 2.5, 5, 10]))
             drawn.set_major_formatter(
                 FuncFormatter(lambda v, _: written(v, self._separators(), said.get("ticksuffix")))
             )
