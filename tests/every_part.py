@@ -419,7 +419,7 @@ def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str]
     (folder / "policy.yaml").write_text(draft, encoding="utf-8")
     for verb in verbs:
         words = verb.format(folder=folder).split()
-        at = [] if words[0] == "metrics" else ["--warehouse", str(settings.warehouse)]
+        at = [] if words[0] in ("metrics", "catalogue") else ["--warehouse", str(settings.warehouse)]
         with _recorded(walk, f"verb {verb}"):
             code, _, said = command(*words, *at)
             walk.verbs += 1
