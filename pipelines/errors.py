@@ -18,6 +18,7 @@
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
+    ├── CopyError            a build cannot be copied for other tools
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
     ├── ServeError           the endpoint cannot be opened as asked
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
@@ -144,6 +145,10 @@ class ForgetError(BackhaulError):
 
 class BackupError(BackhaulError):
     """A warehouse cannot be copied, or a copy cannot be restored."""
+
+
+class CopyError(BackhaulError):
+    """A build cannot be copied for other tools as asked."""
 
 
 class Stopped(BackhaulError):

@@ -106,6 +106,8 @@ VERBS = (
     "backup {folder}/copy",
     "restore {folder}/copy --check",
     "retain --raw-days 9999",
+    "copy --to {folder}/tables",
+    "catalogue {folder}/catalogue.yaml",
 )
 FINDING = ("check", "doctor", "policy check")
 """Verbs that answer with a table and exit 1 where they find something."""
@@ -114,6 +116,7 @@ NOT_SAID = {
     "demo": "loads the sample shop and opens the pages; tests/test_cli.py",
     "dashboard": "does not end; each page is opened without it",
     "serve": "does not end; tests/test_serve.py",
+    "mcp": "does not end; tests/test_agents.py",
     "map": "said where the mapping of a shape is proposed",
     "load": "what each shape begins with",
     "score": "takes lines of its own; tests/test_probability_door.py",
@@ -416,7 +419,7 @@ def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str]
     (folder / "policy.yaml").write_text(draft, encoding="utf-8")
     for verb in verbs:
         words = verb.format(folder=folder).split()
-        at = [] if words[0] == "metrics" else ["--warehouse", str(settings.warehouse)]
+        at = [] if words[0] in ("metrics", "catalogue") else ["--warehouse", str(settings.warehouse)]
         with _recorded(walk, f"verb {verb}"):
             code, _, said = command(*words, *at)
             walk.verbs += 1

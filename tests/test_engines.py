@@ -22,10 +22,10 @@ from pipelines import analyses, metrics
 from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.elsewhere import copy_to_postgresql
 from pipelines.warehouse.engine import (
     Build,
     calendar_days,
-    copy_to_postgresql,
     copy_to_spark,
     double,
     key_of,

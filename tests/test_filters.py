@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.shared import filters, queries
 from pipelines import analyses, metrics
-from pipelines.errors import UnknownDimension
+from pipelines.errors import UnknownDimension, UnknownValue
 from pipelines.load import load
 from pipelines.metrics import Question
 from pipelines.metrics.catalogue import ANALYSES
@@ -114,6 +114,13 @@ def test_a_verb_refuses_what_it_cannot_filter_by(verb: str, tiny_settings: Setti
         assert (code, out) == (1, "")
         assert where.split("=")[where.startswith("country")] in said
         assert len(said.strip().splitlines()) == 1
+
+
+def test_a_span_of_time_is_filtered_by_days_alone(tiny_settings: Settings) -> None:
+    with current_build(tiny_settings.warehouse) as build:
+        assert metrics.read_filters(build, "sold_units", {"month": ["2025-12-01"]}) == {"month": ["2025-12-01"]}
+        with pytest.raises(UnknownValue, match="'soon' is no month"):
+            metrics.read_filters(build, "sold_units", {"month": ["2025-12-01,soon"]})
 
 
 def test_a_comma_parts_two_values(tiny_settings: Settings) -> None:

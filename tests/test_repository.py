@@ -143,7 +143,7 @@ def test_a_lock_holds_names_versions_and_hashes_only(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("requirements.lock", []), ("requirements-dev.lock", ["postgres", "spark", "dev"])]
+    ("name", "extras"), [("requirements.lock", []), ("requirements-dev.lock", ["agents", "postgres", "spark", "dev"])]
 )
 def test_a_lock_satisfies_what_is_declared(name: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

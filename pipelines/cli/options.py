@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from pipelines.errors import SourceError
+from pipelines.errors import SourceError, UnknownValue
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,15 +72,20 @@ def settings_of(warehouse: str, wait: float = 0) -> Settings:
     return Settings(warehouse=path, wait_s=wait)
 
 
+def refuse_password(address: str, variable: str) -> None:
+    """Raise SourceError for an address whose password stands on the command line."""
+    if urlsplit(address).password and any(address in argument for argument in sys.argv[1:]):
+        raise SourceError(
+            f"Everybody on this machine sees a password on a command line. Put the address into {variable}, or the"
+            " password into PGPASSWORD."
+        )
+
+
 @contextlib.contextmanager
 def opened(warehouse: str) -> Iterator["Build"]:
     """Open the warehouse for reading."""
     if warehouse.startswith("postgres"):
-        if urlsplit(warehouse).password and any(warehouse in argument for argument in sys.argv[1:]):
-            raise SourceError(
-                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE,"
-                " or the password into PGPASSWORD."
-            )
+        refuse_password(warehouse, "BACKHAUL_WAREHOUSE")
         from pipelines.warehouse.engine import open_postgresql
 
         address, _, schema = warehouse.partition("#")
@@ -97,12 +102,12 @@ def opened(warehouse: str) -> Iterator["Build"]:
 
 def day_of(text: str | None, name: str) -> date | None:
     """Read an option that is a day."""
-    if text is None:
-        return None
+    from pipelines.metrics.question import day_written
+
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
+        return day_written(text)
+    except UnknownValue as error:
+        raise typer.BadParameter(str(error), param_hint=name) from None
 
 
 def pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list[str]]:

@@ -198,7 +198,7 @@ def _part(base: FactTable, sums: list[tuple[str, Sum]], ask: BoundQuestion, grai
     for (name, s), condition in zip(sums, own, strict=True):
         amount = s.amount(now)
         value = amount if condition is None else case((condition, amount))
-        total = func.count(value.distinct()) if s.distinct else _sum(value, amount)
+        total = func.count(value.distinct()) if s.distinct else sum_of(value, amount)
         totals.setdefault(name, []).append(total)
     columns = [_added(t).label(name) for name, t in totals.items()]
     labelled = [e.label(n) for n, e in {**keys, **details, **absent}.items()]
@@ -248,7 +248,7 @@ def _added(totals: list[Expression]) -> Expression:
     return found
 
 
-def _sum(value: Expression, amount: Expression) -> Expression:
+def sum_of(value: Expression, amount: Expression) -> Expression:
     """Count rows; sum whole numbers as they are, money as decimals, everything else in Double."""
     if str(amount) == "1":
         return func.count(value)

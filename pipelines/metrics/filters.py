@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from sqlalchemy import select
 
 from pipelines.errors import UnknownDimension, UnknownValue
@@ -18,8 +19,13 @@ SHOWN = 12  # values of a dimension named when somebody asks for one that nobody
 
 
 def values_of(build: Build, key: str, name: str) -> list[str]:
-    """List the values of a dimension that rows of a metric have."""
-    return sorted(_values(build, bind(build, key, Question(where={name: []})), name))
+    """List the values of a dimension that rows of a metric have. Raises UnknownDimension."""
+    question = bind(build, key, Question(where={name: []}))
+    try:
+        check_dimensions(question.metric, [name], question.own)
+    except PartlyKnown as reason:
+        raise UnknownDimension(f"{key}: {reason}.") from None
+    return sorted(_values(build, question, name))
 
 
 def _values(build: Build, question: BoundQuestion, name: str) -> set[str]:
@@ -34,8 +40,8 @@ def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
     """Read filters as people write them.
 
     A comma parts two values, unless a row of the metric has the whole as its value. Raises UnknownValue for a value
-    that no row of the metric has, UnknownDimension as `answer` does. Time grains are left alone: a month without rows
-    is a month. So is what is true or false.
+    that no row of the metric has, UnknownDimension as `answer` does. Of a time grain any day is a value: a month
+    without rows is a month. What is true or false is left alone.
     """
     question = bind(build, key, Question(where=where))
     written = {name: [values] if isinstance(values, str) else list(values) for name, values in where.items()}
@@ -46,6 +52,7 @@ def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
         return read  # answered, greyed
     for name, values in written.items():
         if time_grain(name):
+            _check_days(name, read[name])
             continue
         found = _values(build, question, name)
         if found and found <= {"True", "False"}:
@@ -59,6 +66,13 @@ def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
                     f"No row of {key} has {name} {value!r}. There are: {', '.join(near) or 'none'}{more}."
                 )
     return read
+
+
+def _check_days(name: str, values: Sequence[str]) -> None:
+    """Raise UnknownValue for what is no day of a time grain."""
+    for value in values:
+        if pd.isna(pd.to_datetime(value, errors="coerce")):
+            raise UnknownValue(f"{value!r} is no {name}; write the day it begins with, as 2026-01-01.")
 
 
 def dimension_values(build: Build, name: str) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
-from pipelines.errors import UnknownDimension
+from pipelines.errors import UnknownDimension, UnknownValue
 from pipelines.warehouse.engine import period_start
 
 Day = date | datetime | None
@@ -92,6 +92,20 @@ _ASKED = {"since": "from a day on", "until": "up to a day", "as_of": "as of a da
 def time_grain(name: str) -> bool:
     """Say whether a dimension is a time grain."""
     return name in period_start.grains
+
+
+def day_written(text: str | None) -> date | None:
+    """Read a day as people write it; nothing is no day. Raises UnknownValue.
+
+    >>> day_written("2026-01-31"), day_written(None)
+    (datetime.date(2026, 1, 31), None)
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UnknownValue(f"{text} is not a day; write it as 2026-01-31.") from None
 
 
 def as_instant(day: date | datetime | None) -> datetime | None:

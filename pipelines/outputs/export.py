@@ -152,7 +152,8 @@ def _word(key: str, language: str, **parts: Any) -> str:
     return (text.fr if language == "fr" else text.en).format(**parts)
 
 
-def _version() -> str:
+def product_version() -> str:
+    """Give Backhaul's version, "?" where it is not installed."""
     try:
         return version("backhaul")
     except PackageNotFoundError:
@@ -180,7 +181,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
     count = f"{rows:,}".replace(",", " ")
     is_cut = about.total is not None and about.total > rows
     found = {
-        "Backhaul": _version(),
+        "Backhaul": product_version(),
         word("title"): about.title,
         word("made_at"): (made_at or state.now()).isoformat(sep=" ", timespec="seconds"),
         word("build"): build.label,

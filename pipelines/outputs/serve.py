@@ -206,8 +206,16 @@ class Answer(JSONResponse):
         )
 
 
-def _wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+def wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Say in a sentence what is wrong with a request."""
     return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
+
+
+def shows_key(request: Request, key: str) -> bool:
+    """Say whether a request shows the key."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
+    return hmac.compare_digest(shown.encode(), key.encode())
 
 
 class _Endpoint:
@@ -219,9 +227,7 @@ class _Endpoint:
 
     def is_allowed(self, request: Request) -> bool:
         """Say whether a request shows the key."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
-        return hmac.compare_digest(shown.encode(), self._key.encode())
+        return shows_key(request, self._key)
 
     def guarded(
         self, endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
@@ -230,18 +236,18 @@ class _Endpoint:
 
         async def answer(request: Request) -> Response:
             if not is_open and not self.is_allowed(request):
-                return _wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
+                return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
             if not is_open and self._answering >= MOST_CONNECTIONS:
-                return _wrong(503, "Too much is asked at once. Ask again in a second.", {"Retry-After": "1"})
+                return wrong(503, "Too much is asked at once. Ask again in a second.", {"Retry-After": "1"})
             self._answering += not is_open
             try:
                 return await endpoint(request)
             except WarehouseMissing as error:
-                return _wrong(503, str(error))
+                return wrong(503, str(error))
             except ModelMissing as error:
-                return _wrong(409, str(error))
+                return wrong(409, str(error))
             except BackhaulError as error:
-                return _wrong(400, str(error))
+                return wrong(400, str(error))
             finally:
                 self._answering -= not is_open
 
@@ -256,7 +262,7 @@ class _Endpoint:
         given = request.query_params
         unknown = sorted(set(given) - {*LANE, "promise", "at"})
         if unknown:
-            return _wrong(
+            return wrong(
                 400,
                 f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.",
             )
@@ -265,7 +271,7 @@ class _Endpoint:
         except ValueError:
             at = float("nan")
         if not AT[0] <= at <= AT[1]:
-            return _wrong(
+            return wrong(
                 400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}."
             )
         lane = {name: given[name] for name in LANE if given.get(name)}
@@ -278,7 +284,7 @@ class _Endpoint:
         return_id = str(request.path_params["return_id"])
         found = await self._told(("return", return_id), lambda build: refund_by(build, return_id) or {})
         if "return_id" not in found:
-            return _wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
+            return wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
         return Answer(found)
 
     async def post_probability(self, request: Request) -> Response:
@@ -287,7 +293,7 @@ class _Endpoint:
         async for part in request.stream():
             body += part
             if len(body) > checkout.MOST_BYTES:
-                return _wrong(413, f"That is too much at once: send at most {checkout.MOST_BYTES >> 20} MiB.")
+                return wrong(413, f"That is too much at once: send at most {checkout.MOST_BYTES >> 20} MiB.")
         asked = checkout.read(body)
         customer = await run_in_threadpool(checkout.hasher, self._settings)
         return Answer(
@@ -318,16 +324,16 @@ class _Endpoint:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return _wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
+    return wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
-    return _wrong(405, f"This is asked with {headers.get('Allow', 'GET')}.", headers)
+    return wrong(405, f"This is asked with {headers.get('Allow', 'GET')}.", headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _wrong(500, "The answer failed. The server's own output says why.")
+    return wrong(500, "The answer failed. The server's own output says why.")
 
 
 def application(settings: Settings, key: str) -> Starlette:
@@ -373,7 +379,7 @@ class Impatient(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as every other error is answered."""
-        answer = _wrong(400, msg, {"Connection": "close"})
+        answer = wrong(400, msg, {"Connection": "close"})
         parts = (h11.Response(status_code=400, headers=answer.raw_headers), h11.Data(data=bytes(answer.body)))
         for part in (*parts, h11.EndOfMessage()):
             self.transport.write(self.conn.send(part) or b"")

@@ -34,7 +34,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
 
@@ -452,33 +451,6 @@ def open_postgresql(url: str, schema: str) -> Build:
 def open_spark(session: "SparkSession") -> Build:
     """Open the build whose tables are views of a Spark session (Spark Connect or Sail)."""
     return Build(_Spark(session))
-
-
-def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:
-    """Copy a finished DuckDB build into a schema of a PostgreSQL server with COPY, and open it there.
-
-    A schema of that name is replaced.
-    """
-    import psycopg
-
-    source = _DuckDB(path)
-    with (
-        psycopg.connect(re.sub(r"^postgresql\+psycopg://", "postgresql://", url)) as connection,
-        source.cursor() as cursor,
-    ):
-        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-        connection.execute(f'CREATE SCHEMA "{schema}"')
-        connection.execute(f'SET search_path = "{schema}"')
-        for table in STAR.sorted_tables:
-            connection.execute(str(CreateTable(table).compile(dialect=_POSTGRESQL)))
-            names = ", ".join(c.name for c in table.columns)
-            rows = cursor.execute(f"SELECT {names} FROM {table.name}")
-            with connection.cursor() as writer, writer.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-                while batch := rows.fetchmany(10_000):
-                    for row in batch:
-                        copy.write_row(row)
-    source.close()
-    return open_postgresql(url, schema)
 
 
 def copy_to_spark(path: Path, session: "SparkSession") -> Build:

@@ -1,6 +1,7 @@
 """Sums, ratios and shares with their intervals and coverage."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,39 +61,42 @@ def total(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame
     return answer_frame(keys, sums[name], n=sums["n"] if "n" in sums else sums[name] if counts else np.nan)
 
 
-def ratio_of(
-    numerator: str,
-    denominator: str,
-    *,
-    interval: bool = False,
-    clustered: bool = True,
-    per: float = 1.0,
-    counted: bool = True,
-    nothing: str,
-) -> Finish:
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
     """Divide two measures; `interval` adds Wilson's, on orders' design effect when `clustered`.
 
     n is the denominator when it is `counted`, or a measure named n.
     """
 
-    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
-        keys, sums = summed(
-            frame, ask.by, list(dict.fromkeys([numerator, denominator, *(["n"] if "n" in frame else [])]))
-        )
-        top, bottom = sums[numerator].to_numpy(), sums[denominator].to_numpy()
+    numerator: str
+    denominator: str
+    interval: bool = False
+    clustered: bool = True
+    per: float = 1.0
+    counted: bool = True
+    nothing: str
+
+    def __call__(self, frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
+        """Give each group's ratio."""
+        columns = [self.numerator, self.denominator, *(["n"] if "n" in frame else [])]
+        keys, sums = summed(frame, ask.by, list(dict.fromkeys(columns)))
+        top, bottom = sums[self.numerator].to_numpy(), sums[self.denominator].to_numpy()
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = np.where(bottom != 0, per * top / bottom, np.nan)
+            value = np.where(bottom != 0, self.per * top / bottom, np.nan)
         low = high = np.full(len(keys), np.nan)
-        if interval:
-            effect = design_effect(build) if clustered else 1.0
+        if self.interval:
+            effect = design_effect(build) if self.clustered else 1.0
             low, high = rate_models.wilson(
                 np.clip(top, 0, np.maximum(bottom, 0)), np.maximum(bottom, 0), ask.level, effect
             )
             low, high = np.minimum(low, value), np.maximum(high, value)
-        n = sums.get("n", bottom if counted else np.nan)
-        return answer_frame(keys, value, low, high, n, np.where(bottom != 0, "", nothing))
+        n = sums.get("n", bottom if self.counted else np.nan)
+        return answer_frame(keys, value, low, high, n, np.where(bottom != 0, "", self.nothing))
 
-    return finish
+
+def ratio_of(numerator: str, denominator: str, *, nothing: str, **how: Any) -> Ratio:
+    """Divide two measures, as `Ratio` does."""
+    return Ratio(numerator=numerator, denominator=denominator, nothing=nothing, **how)
 
 
 def flagged(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
