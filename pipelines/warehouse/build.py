@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pipelines.errors import WarehouseLocked, WarehouseMissing
 from pipelines.settings import private
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.warehouse.scope import Scope
 from pipelines.warehouse.sql import connect, quote
 from pipelines.warehouse.sql import name as name_sql
 from pipelines.warehouse.star import VERSION
@@ -38,6 +39,11 @@ AGAIN = "Run `backhaul load` without a path: it is made again from the logs."
 def build_path(warehouse: Path, build_id: str) -> Path:
     """Give the file of a build."""
     return warehouse / "builds" / f"{build_id}.duckdb"
+
+
+def within_path(warehouse: Path, build_id: str, scope: Scope) -> Path:
+    """Give the file that holds the rows of a build within a scope, and nothing else; `load/within` makes it."""
+    return warehouse / "builds" / "within" / f"{build_id}-{scope.key}.duckdb"
 
 
 def current_id(warehouse: Path) -> str | None:
