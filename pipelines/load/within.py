@@ -41,7 +41,10 @@ _FACTS = {
     "fact_recovery": "{country} AND {brand} AND {shop_id}",
     "fact_carrier_invoice": f"NOT {{of_brand}} AND {_OF_PARCEL}",
     "fact_carrier_claim": _OF_PARCEL,
-    "fact_promised_date": "{country} AND {brand} AND {shop_id}",
+    "fact_promised_date": (
+        "return_line_key IN (SELECT return_line_key FROM fact_return_line) OR ({country} AND {brand} AND {shop_id}"
+        " AND return_line_key NOT IN (SELECT return_line_key FROM whole.fact_return_line))"
+    ),
     "fact_fx_rate": "TRUE",
 }
 """What a row of each fact must be; after each other, for a later one may ask what is left of an earlier one."""
@@ -60,9 +63,7 @@ _DIMENSIONS = {
     ),
     "dim_policy_promise": "policy_key IN (SELECT policy_key FROM dim_policy)",
     "dim_carrier_calendar": f"carrier IN ({_CARRIERS}) AND country IN ({_COUNTRIES})",
-    "dim_rate_card": (
-        f"carrier IN ({_CARRIERS}) AND (coalesce(country, '') = '' OR country IN ({_COUNTRIES}))"
-    ),
+    "dim_rate_card": (f"carrier IN ({_CARRIERS}) AND (coalesce(country, '') = '' OR country IN ({_COUNTRIES}))"),
     "dim_handling_rate": "place_id IN (SELECT place_id FROM dim_place)",
     "dim_reason": "TRUE",
     "dim_disposition": "TRUE",
@@ -85,6 +86,7 @@ _TIMES = {
     "carrier_invoice": ("fact_carrier_invoice", "invoiced_at"),
     "carrier_claim": ("fact_carrier_claim", "opened_at"),
 }
+_OBSERVED = ("order_line", "return_event", "chain_element", "refund", "refund_line", "recovery")
 _KEPT_INFO = ("build_id", "schema_version", "flags", "reporting_currency", "created_at", "kind", "implausible_factors")
 
 
@@ -199,7 +201,9 @@ def _conditions(cut: Scope) -> Mapping[str, str]:
 
 def _take(connection: Connection, table: str, condition: str) -> None:
     """Copy the rows of a table that a condition holds of, in place of those that are there."""
-    connection.execute(f"DELETE FROM {table}; INSERT INTO {table} BY NAME SELECT * FROM whole.{table} WHERE {condition}")
+    connection.execute(
+        f"DELETE FROM {table}; INSERT INTO {table} BY NAME SELECT * FROM whole.{table} WHERE {condition}"
+    )
 
 
 def _known(connection: Connection) -> None:
@@ -209,6 +213,8 @@ def _known(connection: Connection) -> None:
         for thing, (table, at) in _TIMES.items()
     )
     connection.execute(f"""
+        INSERT INTO build_source BY NAME SELECT * REPLACE (CAST(NULL AS TIMESTAMP) AS last_recorded_at)
+        FROM whole.build_source WHERE thing = 'fx_rate' AND source IN (SELECT source FROM ({parts}));
         INSERT INTO build_source BY NAME
         SELECT source, coalesce(w.system, '') AS system, thing, s.rows, s.last_occurred_at, w.last_recorded_at
         FROM ({parts}) s
@@ -223,7 +229,9 @@ def _describe(connection: Connection, scope: Scope) -> None:
     """Describe the build: what it keeps of the whole one's words, its own days and names, its scope."""
     info = dict(connection.execute("SELECT name, value FROM whole.build_info").fetchall())
     sources = {s for (s,) in connection.execute("SELECT DISTINCT source FROM build_source").fetchall()}
-    (observed,) = connection.execute("SELECT max(last_occurred_at) FROM build_source").fetchall()[0]
+    (observed,) = connection.execute(
+        f"SELECT max(last_occurred_at) FROM build_source WHERE thing IN ({', '.join(map(sql.quote, _OBSERVED))})"
+    ).fetchall()[0]
     own = connection.execute("""
         SELECT DISTINCT unnest(json_keys(dimensions)) AS own FROM (
             SELECT dimensions FROM fact_order_line WHERE dimensions IS NOT NULL

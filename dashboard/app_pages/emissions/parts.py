@@ -87,6 +87,8 @@ def reports(view: View) -> None:
         words,
         note=words("emissions.report_note", since=words.day(asked.since), until=words.day(asked.until)),
     )
+    if asked.source.scope or not access.may("export"):
+        return
     with st.container(horizontal=True, gap="small"):
         for form, kind in (("xlsx", rows_behind.MIME["xlsx"]), ("pdf", "application/pdf")):
             st.download_button(
