@@ -69,8 +69,8 @@ class Settings:
     user and password where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at
     once, in megabytes; `dashboard_token` what the first link to the pages has to carry, for whoever opens it (none:
     whoever is on this machine). `raw_days` is for how many days raw files are kept once they are published (0: for
-    good). `public_url` is the address that readers open the pages at, `oidc_issuer`, `oidc_client` and `oidc_secret` are
-    whose sign-in is believed and what they know us by, `oidc_groups` is the claim that holds a reader's groups,
+    good). `public_url` is the address that readers open the pages at, `oidc_issuer` whose sign-in is believed,
+    `oidc_client` and `oidc_secret` what they know us by, `oidc_groups` the claim that holds a reader's groups,
     `session_hours` how long a sign-in holds. `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 

@@ -1,4 +1,4 @@
-"""A reader of one market: every number is that of a shop which holds that market's rows alone, and no name is another's.
+"""A reader of one market: every number is that of a shop of that market's rows alone, and no name is another's.
 
 The truth is a warehouse loaded from the filtered files; what is looked for of the other market are its marked names
 (tests/two_markets.py).

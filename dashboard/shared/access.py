@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.sessions import SESSIONS, digest
+from dashboard.shared.sessions import SESSIONS, digest
 from pipelines.access import OWNER, Reader, Readers, audit, load_readers
 from pipelines.errors import AccessError
 from pipelines.settings import Settings

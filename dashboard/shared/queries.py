@@ -20,10 +20,10 @@ from sqlalchemy import func, select
 
 from dashboard.i18n import Words
 from dashboard.shared import access
+from dashboard.shared.whole import kept
 from models import marks
 from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
-from pipelines.errors import AccessError
 from pipelines.load import within
 from pipelines.metrics import EVERYTHING, Metric, Question, Scope
 from pipelines.people import actions, policies, policy_text
@@ -532,25 +532,6 @@ def days(asked: Source) -> tuple[dt.date, dt.date]:
     heard = build.info.get("observed_until")
     until = max([*last[:1], *([pd.Timestamp(heard)] if heard else [])], default=pd.Timestamp(dt.date.today()))
     return (first.iloc[0] if len(first) else until - pd.Timedelta(days=364)).date(), until.date()
-
-
-def kept(asked: Source, read: Callable[[Settings], pd.DataFrame]) -> pd.DataFrame:
-    """Read what is kept for the whole shop; within a scope none of it is shown."""
-    found = read(Settings(asked.warehouse))
-    return found.iloc[:0] if asked.scope else found
-
-
-def changing(asked: Source, what: str) -> Settings:
-    """Give the settings for a change of what is everybody's, and write it down; raises AccessError for who may not."""
-    access.changed(what)
-    return whole_shop(asked)
-
-
-def whole_shop(asked: Source) -> Settings:
-    """Give the settings of what is kept for the whole shop; raises AccessError within a scope."""
-    if asked.scope:
-        raise AccessError(why("whole_shop", scope=asked.scope.text))
-    return Settings(asked.warehouse)
 
 
 def currency(asked: Source) -> str:

@@ -383,7 +383,8 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
 
 
 def _start(loading: upload.Loading) -> None:
-    """Begin a load and show it."""
+    """Begin a load and show it; raises AccessError for who may not."""
+    access.changed(f"files loaded: {', '.join(file.name for file in loading.files)}"[:200])
     loading.start()
     st.session_state["upload_loading"] = loading
     st.rerun()

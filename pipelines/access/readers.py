@@ -1,7 +1,7 @@
 """The file of readers: who may do what with which rows. Beside the warehouse, written by its owner, read at each look.
 
-A reader is found by the e-mail that the sign-in vouches for, else by a group of theirs, the first in the file that fits;
-a key of the endpoint by its name. Who is not in the file sees nothing.
+A reader is found by the e-mail that the sign-in vouches for, else by a group of theirs, the first in the file that
+fits; a key of the endpoint by its name. Who is not in the file sees nothing.
 """
 
 import itertools

@@ -20,5 +20,6 @@ for subject in (
     "carbon",
     "actions",
     "alerts",
+    "access",
 ):
     import_module(f"{__name__}.{subject}")  # verbs are listed in this order

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import Source, kept
+from dashboard.shared.queries import Source
+from dashboard.shared.whole import kept
 from pipelines import metrics
 from pipelines.analyses import unlocks
 from pipelines.metrics import Metric

@@ -16,13 +16,12 @@ from dashboard.shared.queries import (
     crossed,
     cut,
     days,
-    kept,
     opened,
     question_of,
     remembered,
     stands_alone,
-    whole_shop,
 )
+from dashboard.shared.whole import kept, whole_shop
 from pipelines import analyses, factors, metrics
 from pipelines.outputs import closing, disclosure, report, report_files
 from pipelines.settings import Settings

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.app_pages.emissions import data
 from dashboard.i18n import MISSING, Words
-from dashboard.shared import rows_behind
+from dashboard.shared import access, rows_behind
 from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
 from dashboard.shared.filters import View

@@ -12,11 +12,11 @@ from dashboard.shared.queries import (
     as_change,
     can_compare,
     changes,
-    kept,
     opened,
     question_of,
     remembered,
 )
+from dashboard.shared.whole import kept
 from models.marks import beyond_noise
 from pipelines import alerts, analyses
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.shared.queries import Source, changing, days, kept, opened, policy, remembered
+from dashboard.shared.queries import Source, days, opened, policy, remembered
+from dashboard.shared.whole import changing, kept
 from pipelines.people import policies, policy_text
 
 

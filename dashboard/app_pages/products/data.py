@@ -16,8 +16,8 @@ from dashboard.shared.queries import (
     remembered,
     stands_alone,
     table,
-    whole_shop,
 )
+from dashboard.shared.whole import whole_shop
 from pipelines import analyses
 from pipelines.people import actions as actions_people
 from pipelines.people import actions as pipelines_actions

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared import access
-from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of, remembered, whole_shop
+from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of, remembered
+from dashboard.shared.whole import whole_shop
 from pipelines import analyses, factors
 from pipelines.errors import BackhaulError
 from pipelines.people import scenarios
