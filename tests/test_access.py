@@ -1,11 +1,11 @@
 """Readers, their rights and keys, what is written down, and what the command line and the endpoint show a reader."""
 
+import asyncio
 import stat
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from dashboard.shared.sessions import COOKIE, Sessions, digest
 from pipelines.access import OWNER, Reader, audit, keys, load_readers
@@ -30,11 +30,11 @@ readers:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets with a file of readers."""
     settings = loaded(tmp_path_factory.mktemp("access"), whole(60))
     settings.readers_file.write_text(READERS, encoding="utf-8")
-    yield settings
+    return settings
 
 
 def test_a_reader_is_found_by_a_verified_e_mail_then_by_group(shop: Settings) -> None:
@@ -162,24 +162,40 @@ def test_every_verb_shows_a_reader_their_rows_or_is_refused_in_a_sentence(
     assert any(row["event"] == "exported" and row["who"] == "ben@example.org" for row in audit.events(shop))
 
 
+def get(app: Any, path: str, key: str) -> tuple[int, str]:
+    """Ask an ASGI application: status and text."""
+    sent: list[Any] = []
+    bare, _, query = path.partition("?")
+    scope = {"type": "http", "method": "GET", "path": bare, "query_string": query.encode(), "http_version": "1.1"}
+    scope |= {"headers": [(b"host", b"localhost"), (b"x-api-key", key.encode())], "scheme": "http", "root_path": ""}
+    scope |= {"server": ("localhost", 80), "client": ("127.0.0.1", 1), "raw_path": bare.encode()}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent).decode()
+
+
 def test_a_key_by_name_answers_within_its_scope_and_ends_with_its_reader(shop: Settings) -> None:
-    mine = keys.make(shop, "erp")
+    theirs, own = keys.make(shop, "erp"), "the server's own"
     assert stat.S_IMODE(shop.reader_keys_file.stat().st_mode) == 0o600
-    assert mine not in shop.reader_keys_file.read_text()
-    client = TestClient(serve.application(shop, "the server's own"))
-    own, theirs = {"X-API-Key": "the server's own"}, {"X-API-Key": mine}
-    asked = ("/v1/promise?promise=refund", "/openapi.json", "/v1/returns/R1/refund-by", "/v1/returns/R0/refund-by")
-    texts = {who: [client.get(path, headers=key).text for path in asked] for who, key in (("a", own), ("b", theirs))}
-    assert MARK in "".join(texts["a"])
-    assert MARK not in "".join(texts["b"])
-    assert client.get("/v1/returns/R1/refund-by", headers=own).status_code == 200  # of Germany
-    assert client.get("/v1/returns/R1/refund-by", headers=theirs).status_code == 404
-    assert client.get("/v1/returns/R0/refund-by", headers=theirs).status_code == 200
-    assert client.get("/metrics", headers=theirs).status_code == 403
-    assert client.get("/v1/promise", headers={"X-API-Key": "x"}).status_code == 401
+    assert theirs not in shop.reader_keys_file.read_text()
+    app = serve.application(shop, own)
+    asked = ("/v1/promise?promise=refund", "/openapi.json", "/v1/returns/R0/refund-by")
+    assert MARK in "".join(get(app, path, own)[1] for path in asked)
+    answers = [get(app, path, theirs) for path in asked]
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert MARK not in "".join(text for _, text in answers)
+    german = "/v1/returns/R1/refund-by"
+    assert [get(app, german, key)[0] for key in (own, theirs, "x")] == [200, 404, 401]
+    assert get(app, "/metrics", theirs)[0] == 403
     shop.readers_file.write_text(READERS.replace("key: erp", "key: other"), encoding="utf-8")
     try:
-        assert client.get("/v1/promise", headers=theirs).status_code == 401
+        assert get(app, asked[0], theirs)[0] == 401
         with pytest.raises(AccessError):
             keys.make(shop, "erp")
     finally:

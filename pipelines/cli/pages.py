@@ -30,7 +30,8 @@ def check_public(settings: Settings, host: str) -> None:
     if not settings.oidc_issuer:
         if reached:
             raise ServeError(
-                f"{reached[0]} can be reached from other machines, and nobody signs in: set {missing} (docs/sign-in.md)."
+                f"{reached[0]} can be reached from other machines, and nobody signs in: set {missing}"
+                " (docs/sign-in.md)."
             )
         return
     if missing:
