@@ -2,6 +2,7 @@
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -11,7 +12,7 @@ from dashboard.shared.sessions import SESSIONS
 from pipelines.settings import Settings
 
 
-def sign_in(settings: Settings) -> dict[str, dict[str, str]]:
+def sign_in(settings: Settings) -> dict[str, Any]:
     """Write what Streamlit's sign-in is told, from our settings; the secret of its cookies is made at each start."""
     return {
         "auth": {

@@ -21,7 +21,7 @@ from tests.two_markets import MARK, whole
 
 READERS = """version: 1
 readers:
-  - {email: Anna@Example.org, role: viewer, markets: [FR]}
+  - {email: anna@example.org, role: viewer, markets: [FR]}
   - {email: ben@example.org, role: analyst, markets: [FR]}
   - {email: root@example.org, role: admin}
   - {group: finance, role: analyst}

@@ -43,7 +43,7 @@ def address(shop: Settings, provider: Provider, tmp_path_factory: pytest.TempPat
     with (
         patch.dict("os.environ", told),
         patch.object(test_browser, "free_port", lambda: port),
-        served(shop.warehouse, folder),
+        served(shop.warehouse, folder, is_refusing=True),
     ):
         yield at
 

@@ -8,7 +8,7 @@ stay. It knows of the reader their own name and nothing of any customer.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def _lines(settings: Settings) -> Iterator[tuple[Path, bytes]]:
             yield file, line
 
 
-def events(settings: Settings, limit: int = 100) -> list[Mapping[str, str]]:
+def events(settings: Settings, limit: int = 100) -> list[dict[str, str]]:
     """List the newest events, newest first: at, event, who, role, scope, door, what."""
     found = []
     for _, line in _lines(settings):

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import UnknownDimension
 from pipelines.warehouse.engine import period_start
-from pipelines.warehouse.scope import EVERYTHING, Scope
+from pipelines.warehouse.scope import EVERYTHING as EVERYTHING
+from pipelines.warehouse.scope import Scope as Scope
 
 Day = date | datetime | None
 
