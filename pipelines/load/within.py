@@ -134,10 +134,7 @@ def made(settings: Settings, scope: Scope, build_id: str) -> Path:
 
 def refresh(settings: Settings, scopes: tuple[Scope, ...]) -> None:
     """Make what the readers there are will ask for, and drop what belongs to builds that are gone."""
-    kept = {file.stem for file in build.own_files(settings.warehouse)}
-    for file in (settings.warehouse / "builds" / "within").glob("*"):
-        if file.name.rsplit("-", 1)[0] not in kept:
-            file.unlink(missing_ok=True)
+    build.drop_within(settings.warehouse)
     current = build.current_id(settings.warehouse)
     for scope in scopes if current else ():
         made(settings, scope, str(current))

@@ -46,6 +46,14 @@ def within_path(warehouse: Path, build_id: str, scope: Scope) -> Path:
     return warehouse / "builds" / "within" / f"{build_id}-{scope.key}.duckdb"
 
 
+def drop_within(warehouse: Path) -> None:
+    """Remove what was made within scopes of builds that are gone."""
+    kept = {file.stem for file in own_files(warehouse)}
+    for file in (warehouse / "builds" / "within").glob("*"):
+        if file.name.rsplit("-", 1)[0] not in kept:
+            file.unlink(missing_ok=True)
+
+
 def current_id(warehouse: Path) -> str | None:
     """Give the id of the build readers see, or None before the first, or where the pointer cannot be read."""
     try:
@@ -251,6 +259,7 @@ class Draft:
             if old != path:
                 with contextlib.suppress(OSError):  # the new one is published; the next one tries again
                     old.unlink()
+        drop_within(self._warehouse)
         return path.stat().st_size if rebuild else None
 
     def _write_anew(self, tables: str) -> list[Any]:
