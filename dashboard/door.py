@@ -107,7 +107,7 @@ class Door:
             others = [(n, v) for n, v in scope["headers"] if n != b"cookie"]
             scope["headers"] = [*others, (b"cookie", kept.encode("latin-1"))] if kept else others
         if scope["path"].startswith(FILES):
-            return PlainTextResponse("Sign in first.", 401)
+            return Response(status_code=401)
         return None
 
     def _watched(
@@ -127,7 +127,7 @@ class Door:
                 if given and self._public.scheme == "https":
                     del headers["set-cookie"]
                     for one in given:
-                        headers.append("set-cookie", one if "secure" in one.lower() else f"{one}; Secure")
+                        headers.append("set-cookie", one if "secure" in one.lower() else "; ".join((one, "Secure")))
             await send(message)
 
         return answer
@@ -142,7 +142,7 @@ class Door:
         elif scope[
             "query_string"
         ]:  # the provider said no, or what it sent does not hold; after a sign-out there is none
-            self._note("refused", Reader("unknown", "viewer"), "a sign-in that does not hold")
+            self._note("refused", Reader("unknown", "viewer"), "sign_in_does_not_hold")
 
     def _note(self, event: str, reader: Reader | None, what: str) -> None:
         if reader is not None and self._settings is not None:

@@ -44,7 +44,7 @@ def enter(words: Words) -> None:
         name = str(st.user.get("email") or st.user.get("sub") or "")
         unknown = Reader(name, "viewer")
         if SESSIONS.is_new(of, unknown):
-            audit.note(Settings(), "refused", unknown, "not in the file of readers", DOOR)
+            audit.note(Settings(), "refused", unknown, "not_in_the_file_of_readers", DOOR)
         st.title(words("access.unknown"), anchor=False)
         st.markdown(words("access.ask", name=inert(name)))
         _sign_out(words)

@@ -384,7 +384,7 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
 
 def _start(loading: upload.Loading) -> None:
     """Begin a load and show it; raises AccessError for who may not."""
-    access.changed(f"files loaded: {', '.join(file.name for file in loading.files)}"[:200])
+    access.changed("files_loaded:" + ",".join(file.name for file in loading.files))
     loading.start()
     st.session_state["upload_loading"] = loading
     st.rerun()

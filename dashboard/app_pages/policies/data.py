@@ -63,17 +63,17 @@ def drafts(asked: Source) -> dict[int, str]:
 
 def save_draft(asked: Source, given: policy_text.Policy, number: int | None) -> int:
     """Keep a policy as a draft."""
-    return policies.save_draft(changing(asked, "policy drafted"), policy_text.text(given), number)
+    return policies.save_draft(changing(asked, "policy_drafted"), policy_text.text(given), number)
 
 
 def withdraw_draft(asked: Source, number: int) -> None:
     """Take a draft back; it stays on record."""
-    policies.end_draft(changing(asked, "policy draft withdrawn"), number, "withdrawn")
+    policies.end_draft(changing(asked, "policy_draft_withdrawn"), number, "withdrawn")
 
 
 def publish_policy(asked: Source, given: policy_text.Policy, number: int | None) -> str:
     """Publish a policy as a new version, by a load; gives the build. Raises PolicyError and what a load raises."""
-    settings = changing(asked, f"policy {given.policy_id} published")
+    settings = changing(asked, f"policy_published:{given.policy_id}")
     report = policies.publish(settings, [given], opened(asked))
     if number is not None:
         policies.end_draft(settings, number, "published", report.build_id)
