@@ -73,7 +73,8 @@ class Door:
     def _refusal(self, scope: Message) -> Response | None:
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or (_name(f"//{hosts[0]}") not in HOSTS and hosts[0].lower() != self._public.netloc.lower()):
+        public = self._public.netloc.lower()
+        if len(hosts) != 1 or (_name(f"//{hosts[0]}") not in HOSTS and (not public or hosts[0].lower() != public)):
             return PlainTextResponse("These pages are for this machine alone: open them at http://localhost.", 403)
         if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
             return PlainTextResponse("A page of another address may not use these pages.", 403)
