@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import blocks, filters, queries, upload
+from dashboard.shared import access, blocks, filters, queries, upload
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -29,6 +29,7 @@ PAGES = {
 
 st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 words = filters.language()
+access.enter(words)
 pages = [
     st.Page(
         f"app_pages/{name}/page.py",

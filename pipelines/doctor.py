@@ -213,7 +213,11 @@ def _strangers(settings: Settings, state_file: state.State) -> Iterator[Finding]
     ours = {*build.own_files(settings.warehouse), *(settings.raw / load_id for load_id in statuses)}
     folders = (settings.warehouse / "builds", settings.raw)
     found = [
-        f for folder in folders if folder.is_dir() for f in folder.iterdir() if f not in ours and f.name != ".staging"
+        f
+        for folder in folders
+        if folder.is_dir()
+        for f in folder.iterdir()
+        if f not in ours and f.name not in (".staging", "within")
     ]
     things = {*schema.LOG.tables, *map(quarantine_of, schema.LOG.tables)}
     found += [f for f in log.glob("*") if f.name not in things]

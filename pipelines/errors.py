@@ -21,6 +21,7 @@
     ├── CopyError            a build cannot be copied for other tools
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
     ├── ServeError           the endpoint cannot be opened as asked
+    ├── AccessError          somebody may not see or do this, or the file of readers is wrong
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
 
 The command line prints one line and exits with the class's `exit_code`; the dashboard turns `WarehouseMissing` into a
@@ -129,6 +130,10 @@ class PolicyError(BackhaulError):
 
 class ServeError(BackhaulError):
     """The endpoint cannot be opened as asked."""
+
+
+class AccessError(BackhaulError):
+    """Somebody may not see or do this, or who may cannot be read."""
 
 
 class ReportError(BackhaulError):

@@ -69,7 +69,9 @@ class Settings:
     user and password where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at
     once, in megabytes; `dashboard_token` what the first link to the pages has to carry, for whoever opens it (none:
     whoever is on this machine). `raw_days` is for how many days raw files are kept once they are published (0: for
-    good). `wait_s` is how long a writer waits for another one to end, in seconds.
+    good). `public_url` is the address that readers open the pages at, `oidc_issuer` whose sign-in is believed,
+    `oidc_client` and `oidc_secret` what they know us by, `oidc_groups` the claim that holds a reader's groups,
+    `session_hours` how long a sign-in holds. `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -79,6 +81,12 @@ class Settings:
     upload_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_UPLOAD_MB", "200")))
     dashboard_token: str = field(default_factory=lambda: os.environ.get("BACKHAUL_TOKEN", ""), repr=False)
     raw_days: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_RAW_DAYS", "0")))
+    public_url: str = field(default_factory=lambda: os.environ.get("BACKHAUL_URL", "").rstrip("/"))
+    oidc_issuer: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_ISSUER", "").rstrip("/"))
+    oidc_client: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_CLIENT", ""))
+    oidc_secret: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_SECRET", ""), repr=False)
+    oidc_groups: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_GROUPS", "groups"))
+    session_hours: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_SESSION_HOURS", "12")))
     keep_builds: int = 3
     wait_s: float = 0.0
     threads: int | None = None
@@ -102,6 +110,21 @@ class Settings:
     def next_key_file(self) -> Path:
         """A key that is about to take the place of that one."""
         return self.key_file.with_name(self.key_file.name + ".next")
+
+    @property
+    def readers_file(self) -> Path:
+        """The file that says who may see what, beside the warehouse."""
+        return self.warehouse.with_name(self.warehouse.name + ".readers.yaml")
+
+    @property
+    def audit_folder(self) -> Path:
+        """The log of sign-ins, exports and changes, beside the warehouse, its owner's alone."""
+        return self.warehouse.with_name(self.warehouse.name + ".audit")
+
+    @property
+    def reader_keys_file(self) -> Path:
+        """Digests of the endpoint's keys by name, beside the warehouse, mode 0600."""
+        return self.warehouse.with_name(self.warehouse.name + ".reader-keys")
 
     @property
     def serve_key_file(self) -> Path:

@@ -26,6 +26,10 @@ SENTENCES: Mapping[str, str] = {
     # what the sources do not hold
     "needs": "needs {facts}",
     "load_source": "load a source that has it",
+    "not_within": "not available to a reader of some brands: {facts} are of more than one brand",
+    "whole_shop": "kept for the whole shop: not shown within {scope}",
+    "signed_out": "signed out: sign in again to go on",
+    "not_allowed": "not allowed to a reader in the role {role}: {right}",
     "marked": "what is marked as returned is counted in flagged_line_rate and flagged_order_rate",
     "without": "without {source}: no {facts}",
     "mixed": "different things are not mixed: cut or filter by {names}",

@@ -49,8 +49,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(warehouse: Path, folder: Path) -> Iterator[str]:
-    """The app as `backhaul dashboard` serves it: its address."""
+def served(warehouse: Path, folder: Path, *, is_refusing: bool = False) -> Iterator[str]:
+    """The app as `backhaul dashboard` serves it: its address; with `is_refusing`, Streamlit says why nobody came in."""
     port, log = free_port(), folder / "log"
     with (
         log.open("w") as output,
@@ -66,7 +66,9 @@ def served(warehouse: Path, folder: Path) -> Iterator[str]:
                 time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
         server.terminate()
-    assert "Traceback" not in log.read_text()
+    said = log.read_text()
+    assert "Traceback" not in said or (is_refusing and "OAuth token exchange failed" in said)
+    assert "/dashboard/" not in said
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import columns, findings, queries, rows_behind
+from dashboard.shared import access, columns, findings, queries, rows_behind
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
 
@@ -46,7 +46,7 @@ def controls(
         if said:
             st.caption(f":orange[:material/warning:] {said}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
-        if behind is not None:
+        if behind is not None and access.may("rows"):
             label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")
             if st.button(
                 label, icon=":material/table_rows:", type="tertiary", key=f"{key}_rows", help=words("rows.help")
@@ -61,6 +61,8 @@ def controls(
                     on_click=_clear,
                     args=(key,),
                 )
+        if not access.may("export"):
+            return
         with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
             st.caption(words("rows.seen"))
             make = partial(rows_behind.file_of_seen, view.asked, title, behind, seen)
@@ -80,11 +82,13 @@ def _clear(key: str) -> None:
 
 def files(words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
     """Show one button a format; a file is made when its button is pressed."""
+    if not access.may("export"):
+        return
     with st.container(horizontal=True, gap="small"):
         for form in rows_behind.FILES:
             st.download_button(
                 words(f"rows.{form}"),
-                partial(make, form, words.language),
+                partial(access.exported, f"{name}.{form}", partial(make, form, words.language)),
                 f"backhaul-{name}.{form}",
                 rows_behind.MIME[form],
                 key=f"{key}_{form}",

@@ -15,7 +15,9 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import LANGUAGES, Words
-from dashboard.shared import queries
+from dashboard.shared import access, queries
+from pipelines.errors import AccessError
+from pipelines.why import why
 
 DIMENSIONS = ("country", "channel", "category", "brand", "carrier", "method", "window_days")
 OWN = "own_"  # begins the key of the filter of one of the shop's own dimensions
@@ -44,7 +46,9 @@ class View:
 
     @property
     def asked(self) -> queries.PageQuestion:
-        """The part of the view a query depends on."""
+        """The part of the view a query depends on; raises AccessError for who may not see it any longer."""
+        if access.current().scope != self.source.scope:
+            raise AccessError(why("signed_out"))
         return queries.PageQuestion(self.source, self.since, self.until, self.against, self.where)
 
 

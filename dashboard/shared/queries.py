@@ -19,15 +19,18 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from dashboard.i18n import Words
+from dashboard.shared import access
+from dashboard.shared.whole import kept
 from models import marks
 from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
-from pipelines.metrics import Metric, Question
+from pipelines.load import within
+from pipelines.metrics import EVERYTHING, Metric, Question, Scope
 from pipelines.people import actions, policies, policy_text
 from pipelines.settings import Settings
 from pipelines.sources import registry
 from pipelines.warehouse import state, vocabulary
-from pipelines.warehouse.build import current_build, current_id, open_build
+from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.star import STAR
 from pipelines.why import why
@@ -45,7 +48,7 @@ PRODUCT_KINDS = actions.PRODUCT_KINDS
 CODED_SOURCES = tuple(registry())
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 ALMOST = 0.999  # nothing is shown as certain
-BUILDS = 3
+BUILDS = 12  # open at once: of each scope that somebody reads within, one
 EVERY_ROW = 1_000_000
 GROWING = frozenset(
     {
@@ -77,10 +80,11 @@ SAME_AGE = frozenset(
 
 @dataclass(frozen=True)
 class Source:
-    """One build of one warehouse."""
+    """One build of one warehouse, within what its reader may see."""
 
     warehouse: Path
     build_id: str
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -230,20 +234,20 @@ def stands_alone(asked: PageQuestion) -> None:
 
 
 def source(warehouse: Path) -> Source:
-    """Name the build readers see; raises WarehouseMissing before the first."""
+    """Name the build this reader sees; raises WarehouseMissing before the first."""
     build_id = current_id(warehouse)
     if build_id is None:
         current_build(warehouse)
-    found = Source(warehouse.absolute(), str(build_id))
+    found = Source(warehouse.absolute(), str(build_id), access.current().scope)
     opened(found)
     return found
 
 
 def opened(asked: Source) -> Build:
-    """Open a build once; the last few stay open."""
+    """Open a build once, within its reader's scope; the last few stay open."""
     with _lock:
         if asked not in _builds:
-            _builds[asked] = open_build(asked.warehouse, asked.build_id)
+            _builds[asked] = within.opened(Settings(asked.warehouse), asked.scope, asked.build_id)
             for old in list(_builds)[:-BUILDS]:
                 _builds.pop(old)
         return _builds[asked]
@@ -583,9 +587,9 @@ def trust(asked: Source) -> Trust:
 
 def quarantine(asked: Source) -> pd.DataFrame:
     """Count quarantined rows by rule."""
-    return state.quarantine_by_rule(Settings(warehouse=asked.warehouse))
+    return kept(asked, state.quarantine_by_rule)
 
 
 def checks(asked: Source) -> pd.DataFrame:
     """List what each check found."""
-    return state.check_results(Settings(warehouse=asked.warehouse))
+    return kept(asked, state.check_results)

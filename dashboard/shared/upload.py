@@ -15,7 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import blocks, columns, queries
+from dashboard.shared import access, blocks, columns, queries
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -46,7 +46,9 @@ POLL_SECONDS = 0.2
 
 def part(words: Words, warehouse: Path) -> bool:
     """Show the uploader and what follows from its files; tell whether there are any."""
-    if not is_private():
+    if not access.may("change"):
+        return False
+    if not is_private() and not access.is_on():
         st.info(words("upload.public"), icon=":material/lock:")
         st.code(words("upload.command"), language="bash")
         return False
@@ -81,6 +83,8 @@ def first_start(words: Words, reason: str) -> None:
     warehouse = settings.warehouse
     is_unreadable = is_begun(warehouse)
     st.title(words("empty.again" if is_unreadable else "empty.title"), anchor=False)
+    if not access.may("change"):
+        return
     if is_unreadable and "upload_loading" not in st.session_state:
         st.error(inert(reason))
         if is_private() and st.button(
@@ -379,7 +383,8 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
 
 
 def _start(loading: upload.Loading) -> None:
-    """Begin a load and show it."""
+    """Begin a load and show it; raises AccessError for who may not."""
+    access.changed("files_loaded:" + ",".join(file.name for file in loading.files))
     loading.start()
     st.session_state["upload_loading"] = loading
     st.rerun()

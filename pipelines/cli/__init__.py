@@ -21,5 +21,6 @@ for subject in (
     "actions",
     "alerts",
     "tools",
+    "access",
 ):
     import_module(f"{__name__}.{subject}")  # verbs are listed in this order

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.console import Verbs, began, run, write_log
+from pipelines.cli.options import reading_as
 
 app = typer.Typer(
     name="backhaul",
@@ -57,6 +58,15 @@ def each(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Log each step to standard error, with the trace of errors.")
     ] = False,
+    reader: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="READER",
+            help="Show what a reader of the readers' file would see: an e-mail, group or key of it.",
+            show_default=False,
+        ),
+    ] = "",
     log: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +80,7 @@ def each(
 ) -> None:
     """Analyse returns: return rates, reasons, promises, margin and emissions."""
     write_log(to=log, is_verbose=verbose)
-    began()
+    reading_as(reader, began())
 
 
 def main() -> None:

@@ -88,9 +88,10 @@ def write_log(*, to: str | None, is_verbose: bool) -> None:
         handler.setFormatter(Lines())
 
 
-def began() -> None:
-    """Log that the verb that was asked for begins."""
+def began() -> str:
+    """Log that the verb that was asked for begins, and give its name."""
     told("began", verb=_run.verb)
+    return _run.verb
 
 
 def told(event: str, **given: Any) -> None:
@@ -174,6 +175,11 @@ class _Run:
 
 
 _run = _Run()
+
+
+def verb_of_run() -> str:
+    """Name the verb that runs."""
+    return _run.verb
 
 
 def _stopped() -> Stopped:

@@ -365,12 +365,15 @@ def _written_to() -> str:
 @app.command(epilog=example("backhaul dashboard --port 8501"))
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than this machine's own wants readers to sign in.")
+    ] = "127.0.0.1",
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Open the pages in a browser on this machine. Ctrl-C stops them."""
+    """Open the pages in a browser on this machine, or to readers who sign in. Ctrl-C stops them."""
     from pipelines.cli.pages import serve
 
-    serve(settings_of(warehouse).warehouse, port)
+    serve(settings_of(warehouse).warehouse, port, host)
 
 
 @app.command(epilog=example("backhaul demo --orders 20000"))

@@ -1,8 +1,10 @@
 """Options and arguments that verbs share, and what they mean."""
 
 import contextlib
+import getpass
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +13,12 @@ from urllib.parse import urlsplit
 
 import typer
 
+from pipelines.cli.console import verb_of_run
 from pipelines.errors import SourceError, UnknownValue
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.access import Reader
     from pipelines.metrics.question import Question
     from pipelines.warehouse.engine import Build
 
@@ -69,7 +73,100 @@ def settings_of(warehouse: str, wait: float = 0) -> Settings:
     path = Path(warehouse.removeprefix("duckdb:///").removeprefix("file://"))
     if path.is_file():
         raise SourceError(f"{path} is a file; a warehouse is a folder. Give another --warehouse.")
-    return Settings(warehouse=path, wait_s=wait)
+    found = Settings(warehouse=path, wait_s=wait)
+    _note(found)
+    return found
+
+
+NOTED = {
+    "exported": ("export", "report", "backup"),
+    "changed": (
+        "load",
+        "withdraw",
+        "forget",
+        "retain",
+        "restore",
+        "rotate-key",
+        "close",
+        "company",
+        "train",
+        "action add",
+        "action update",
+        "alert add",
+        "alert withdraw",
+        "factors import",
+        "factors use",
+        "parameters import",
+        "parameters survey",
+        "policy publish",
+        "reader-key",
+    ),
+}
+"""Verbs that are written down where a file of readers stands, by what they do."""
+_noted: list[str] = []
+
+
+def _note(settings: Settings) -> None:
+    """Write down, once a run, that the owner of the folder exports or changes something, where readers are kept."""
+    verb = verb_of_run()
+    event = next((event for event, verbs in NOTED.items() if verb in verbs), None)
+    if event is None or _noted == [verb] or not settings.readers_file.exists():
+        return
+    from pipelines.access import OWNER, audit
+
+    who = replace(OWNER, name=getpass.getuser())
+    audit.note(settings, event, reader_of(settings) if _as else who, verb, "command line")
+    _noted[:] = [verb]
+
+
+READ_AS = (
+    "metrics",
+    "metric",
+    "accrual",
+    "reasons",
+    "backtest",
+    "promise",
+    "at-risk",
+    "owed",
+    "model",
+    "explain",
+    "levers",
+    "uncertainty",
+    "forecast",
+    "claims",
+    "dispose",
+    "simulate",
+    "policy list",
+    "policy show",
+    "policy compare",
+)
+"""Verbs that read a build and nothing else, and so can be asked as somebody: all others speak of the whole shop."""
+READ_AS_ANALYST = ("export",)
+_as: list[str] = []  # whom this run reads as; the owner of the folder where nobody is named
+
+
+def reading_as(name: str, verb: str) -> None:
+    """Read as a reader of the file from here on; raises AccessError for a verb that is not a reader's."""
+    _as[:], _noted[:] = [name] if name else [], []
+    if name and verb not in (*READ_AS, *READ_AS_ANALYST):
+        from pipelines.errors import AccessError
+
+        raise AccessError(f"`{verb}` speaks of the whole shop or changes it: no reader of a file sees it this way.")
+
+
+def reader_of(settings: Settings, verb: str = "") -> "Reader":
+    """Give who reads: whom `--as` names, else the owner; raises AccessError for who is not in the file, or may not."""
+    from pipelines.access import OWNER, load_readers
+    from pipelines.errors import AccessError
+
+    if not _as:
+        return OWNER
+    found = load_readers(settings).named(_as[0])
+    if found is None:
+        raise AccessError(f"{_as[0]} is not in {settings.readers_file}. `backhaul readers` lists who is.")
+    if verb in READ_AS_ANALYST and not found.may("export"):
+        raise AccessError(f"A {found.role} looks and takes no files; make {found.name} an analyst for `{verb}`.")
+    return found
 
 
 def refuse_password(address: str, variable: str) -> None:
@@ -83,17 +180,22 @@ def refuse_password(address: str, variable: str) -> None:
 
 @contextlib.contextmanager
 def opened(warehouse: str) -> Iterator["Build"]:
-    """Open the warehouse for reading."""
+    """Open the warehouse for reading, within the scope of whom `--as` names."""
     if warehouse.startswith("postgres"):
+        if _as:
+            raise SourceError("A copied build is read whole: `--as` wants the warehouse folder.")
         refuse_password(warehouse, "BACKHAUL_WAREHOUSE")
         from pipelines.warehouse.engine import open_postgresql
 
         address, _, schema = warehouse.partition("#")
         build = open_postgresql(address, schema or "backhaul")
     else:
+        from pipelines.load import within
         from pipelines.warehouse.build import current_build
 
-        build = current_build(settings_of(warehouse).warehouse)
+        settings = settings_of(warehouse)
+        reader = reader_of(settings, verb_of_run())
+        build = within.opened(settings, reader.scope) if reader.scope else current_build(settings.warehouse)
     try:
         yield build
     finally:

@@ -11,7 +11,9 @@ from typing import Any
 
 import duckdb
 
+from pipelines.access import load_readers
 from pipelines.errors import BackhaulError
+from pipelines.load import within
 from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
 from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
 from pipelines.load.land import begin, check_known, checked_namespace, files_of, land
@@ -203,6 +205,7 @@ class _Work:
             self.progress(why("step_alerts"))
             report.alerts = [v.sentence() for v in alerts.record(settings)]
             state_file.remember("rules_build", report.build_id)
+        within.refresh(settings, load_readers(settings).scopes)
         end_rotation(settings, state_file)
         if settings.raw_days > 0:
             report.retained = delete_old_raw(settings, state_file, settings.raw_days)

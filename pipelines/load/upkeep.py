@@ -64,6 +64,7 @@ def end_rotation(settings: Settings, state_file: state.State) -> None:
     for old in build.own_files(settings.warehouse):
         if old.stem != build.current_id(settings.warehouse):
             old.unlink()
+    build.drop_within(settings.warehouse)
     state_file.keep_builds(1)
     state_file.compact()
     settings.next_key_file.replace(settings.key_file)

@@ -5,6 +5,7 @@ build says what each source fills. Sources that lack a fact are left out of nume
 reason says so.
 """
 
+import json
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -84,6 +85,8 @@ def _lacks(build: Build, bound: BoundQuestion) -> dict[str, list[str]]:
 def _needs(build: Build, bound: BoundQuestion, without: dict[str, list[str]]) -> str:
     """Say what a metric needs that no source has, and what is counted instead where returns are only marked."""
     missing = sorted({m for found in without.values() for m in found}) or list(bound.metric.needs)
+    if beyond := [need for need in missing if {*need.split("|")} & set(json.loads(build.info.get("not_within", "[]")))]:
+        return why("not_within", facts=wanted(beyond))
     is_marked = "return" in missing and bound.metric.unit == "share" and is_known(build, "flagged_line_rate")
     return together(why("needs", facts=wanted(missing)), why("load_source"), why("marked") if is_marked else "")
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import UnknownDimension, UnknownValue
 from pipelines.warehouse.engine import period_start
+from pipelines.warehouse.scope import EVERYTHING as EVERYTHING
+from pipelines.warehouse.scope import Scope as Scope
 
 Day = date | datetime | None
 
@@ -37,22 +39,15 @@ class Text(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What the reader may see: values allowed per dimension; empty is everything."""
-
-    allowed: Values = field(default_factory=dict)
-
-
-EVERYTHING = Scope()
-
-
-@dataclass(frozen=True)
 class Question:
     """What is asked of any number: under which filters, of which days, as of when, for whom, how sure.
 
     `where` maps dimensions to the values that may stand there; `since` and `until` are days on the number's own date
     basis, both included; `as_of` is the time of observation (a day means its end); `scope` is what the reader may see;
     `level` is that of intervals. A number that cannot be asked for one of them says so with `takes`.
+
+    A door gives its reader a build that holds the rows of the scope alone (`load/within`, decision 51): what reads a
+    build needs no `scope` to keep to it. Here it narrows one question.
     """
 
     where: Values = field(default_factory=dict)

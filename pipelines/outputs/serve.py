@@ -26,8 +26,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipelines import analyses, metrics
-from pipelines.errors import BackhaulError, ModelMissing, ServeError, WarehouseMissing
+from pipelines import access, analyses, metrics
+from pipelines.access import keys
+from pipelines.errors import AccessError, BackhaulError, ModelMissing, ServeError, WarehouseMissing
+from pipelines.load import within
 from pipelines.metrics.bind import observed
 from pipelines.metrics.question import Question
 from pipelines.outputs import checkout
@@ -37,10 +39,12 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build, literal_instant
 from pipelines.warehouse.rules import promise_state
+from pipelines.warehouse.scope import EVERYTHING, Scope
 from pipelines.warehouse.star import STAR
 
 REQUEST_SECONDS = 10  # for a whole request, its header and its body
 MOST_CONNECTIONS = 256  # above them the one that keeps us waiting longest is closed
+MOST_SCOPES = 50  # builds within a scope held open
 MOST_ANSWERS = 2000  # kept of one build
 
 
@@ -80,8 +84,8 @@ class Reader:
     One question at a time, each answered once a build.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, scope: Scope = EVERYTHING) -> None:
+        self._settings, self._scope = settings, scope
         self._opening, self._asking = threading.Lock(), threading.Lock()
         self._build: Build | None = None
         self._replaced: list[Build] = []
@@ -125,7 +129,7 @@ class Reader:
         with self._opening:
             now = current_id(self._settings.warehouse)
             if self._build is None or now != self._about["build_id"]:
-                fresh = current_build(self._settings.warehouse)
+                fresh = within.opened(self._settings, self._scope)
                 until = max(observed(fresh).values(), default=None)
                 if self._build is not None:
                     self._replaced.append(self._build)
@@ -211,23 +215,42 @@ def wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) 
     return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
 
 
+def shown_key(request: Request) -> str:
+    """Give the key that a request shows, as X-API-Key or as a Bearer token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
+
+
 def shows_key(request: Request, key: str) -> bool:
     """Say whether a request shows the key."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
-    return hmac.compare_digest(shown.encode(), key.encode())
+    return hmac.compare_digest(shown_key(request).encode(), key.encode())
 
 
 class _Endpoint:
-    """What is answered at each path, on the published build; to those who show the key."""
+    """What is answered at each path, on the published build; to those who show a key, within their scope."""
 
     def __init__(self, settings: Settings, key: str) -> None:
-        self._settings, self._key, self._reader = settings, key, Reader(settings)
+        self._settings, self._key = settings, key
+        self._readers = {EVERYTHING: Reader(settings)}
         self._answering = 0
 
-    def is_allowed(self, request: Request) -> bool:
-        """Say whether a request shows the key."""
-        return shows_key(request, self._key)
+    def caller(self, request: Request) -> access.Reader | None:
+        """Give who shows a key: the owner with the server's own, a reader of the file with theirs, else None."""
+        if shows_key(request, self._key):
+            return access.OWNER
+        shown = shown_key(request)
+        return keys.reader_of(self._settings, shown) if shown else None
+
+    def reader(self, request: Request) -> Reader:
+        """Give the build within the caller's scope; of each scope one is held."""
+        caller = self.caller(request)
+        if caller is None:
+            raise AccessError("This key is no reader's any more.")
+        if caller.scope not in self._readers:
+            if len(self._readers) > MOST_SCOPES:
+                self._readers = {EVERYTHING: self._readers[EVERYTHING]}
+            self._readers[caller.scope] = Reader(self._settings, caller.scope)
+        return self._readers[caller.scope]
 
     def guarded(
         self, endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
@@ -235,7 +258,7 @@ class _Endpoint:
         """Answer those who show the key, or everybody, and say in a sentence what is wrong."""
 
         async def answer(request: Request) -> Response:
-            if not is_open and not self.is_allowed(request):
+            if not is_open and self.caller(request) is None:
                 return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
             if not is_open and self._answering >= MOST_CONNECTIONS:
                 return wrong(503, "Too much is asked at once. Ask again in a second.", {"Retry-After": "1"})
@@ -246,6 +269,8 @@ class _Endpoint:
                 return wrong(503, str(error))
             except ModelMissing as error:
                 return wrong(409, str(error))
+            except AccessError as error:
+                return wrong(403, str(error))
             except BackhaulError as error:
                 return wrong(400, str(error))
             finally:
@@ -253,9 +278,12 @@ class _Endpoint:
 
         return answer
 
-    async def _told(self, asked: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
-        known = self._reader.known(asked)
-        return await run_in_threadpool(self._reader.ask, asked, question) if known is None else known
+    async def _told(
+        self, request: Request, asked: Hashable, question: Callable[[Build], dict[str, Any]]
+    ) -> dict[str, Any]:
+        reader = self.reader(request)
+        known = reader.known(asked)
+        return await run_in_threadpool(reader.ask, asked, question) if known is None else known
 
     async def get_promise(self, request: Request) -> Response:
         """Answer with the offers of a promise."""
@@ -277,12 +305,12 @@ class _Endpoint:
         lane = {name: given[name] for name in LANE if given.get(name)}
         which = given.get("promise", "refund")
         asked = ("promise", which, at, *sorted(lane.items()))
-        return Answer(await self._told(asked, lambda build: promise(build, which, at, lane)))
+        return Answer(await self._told(request, asked, lambda build: promise(build, which, at, lane)))
 
     async def get_refund_by(self, request: Request) -> Response:
         """Answer with the day a return must be refunded by."""
         return_id = str(request.path_params["return_id"])
-        found = await self._told(("return", return_id), lambda build: refund_by(build, return_id) or {})
+        found = await self._told(request, ("return", return_id), lambda build: refund_by(build, return_id) or {})
         if "return_id" not in found:
             return wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
         return Answer(found)
@@ -297,18 +325,24 @@ class _Endpoint:
         asked = checkout.read(body)
         customer = await run_in_threadpool(checkout.hasher, self._settings)
         return Answer(
-            await run_in_threadpool(self._reader.ask, None, lambda b: checkout.probabilities(b, asked, customer))
+            await run_in_threadpool(
+                self.reader(request).ask, None, lambda b: checkout.probabilities(b, asked, customer)
+            )
         )
 
     async def get_health(self, request: Request) -> Response:
         """Answer whether a build can be read."""
-        return Answer({"status": "ok", **(self._reader.seen() or await asyncio.to_thread(self._reader.about))})
+        whole = self._readers[EVERYTHING]
+        return Answer({"status": "ok", **(whole.seen() or await asyncio.to_thread(whole.about))})
 
     async def get_gauges(self, request: Request) -> Response:
         """Answer with the gauges of the warehouse."""
+        caller = self.caller(request)
+        if caller is None or caller.scope:
+            raise AccessError("/metrics speaks of the whole shop, and this key sees a part of it.")
 
         def gauges() -> bytes:
-            until = self._reader.about()["observed_until"]
+            until = self._readers[EVERYTHING].about()["observed_until"]
             return exposition(self._settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
 
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": CONTENT_TYPE}
@@ -317,7 +351,7 @@ class _Endpoint:
     async def get_openapi(self, request: Request) -> Response:
         """Answer with the description; what there is to ask for is told to those who may ask."""
         try:
-            found = await self._told(("choices",), choices) if self.is_allowed(request) else {}
+            found = await self._told(request, ("choices",), choices) if self.caller(request) else {}
         except WarehouseMissing:
             found = {}
         return Answer(openapi(found))

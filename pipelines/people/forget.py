@@ -151,6 +151,7 @@ def _search_all(
         for old in build.own_files(settings.warehouse):
             if old.stem != build.current_id(settings.warehouse):
                 old.unlink()
+        build.drop_within(settings.warehouse)
         state_file = state.State(settings.warehouse)
         try:
             state_file.keep_builds(1)

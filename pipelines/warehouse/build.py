@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pipelines.errors import WarehouseLocked, WarehouseMissing
 from pipelines.settings import private
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.warehouse.scope import Scope
 from pipelines.warehouse.sql import connect, quote
 from pipelines.warehouse.sql import name as name_sql
 from pipelines.warehouse.star import VERSION
@@ -38,6 +39,19 @@ AGAIN = "Run `backhaul load` without a path: it is made again from the logs."
 def build_path(warehouse: Path, build_id: str) -> Path:
     """Give the file of a build."""
     return warehouse / "builds" / f"{build_id}.duckdb"
+
+
+def within_path(warehouse: Path, build_id: str, scope: Scope) -> Path:
+    """Give the file that holds the rows of a build within a scope, and nothing else; `load/within` makes it."""
+    return warehouse / "builds" / "within" / f"{build_id}-{scope.key}.duckdb"
+
+
+def drop_within(warehouse: Path) -> None:
+    """Remove what was made within scopes of builds that are gone."""
+    kept = {file.stem for file in own_files(warehouse)}
+    for file in (warehouse / "builds" / "within").glob("*"):
+        if file.name.rsplit("-", 1)[0] not in kept:
+            file.unlink(missing_ok=True)
 
 
 def current_id(warehouse: Path) -> str | None:
@@ -245,6 +259,7 @@ class Draft:
             if old != path:
                 with contextlib.suppress(OSError):  # the new one is published; the next one tries again
                     old.unlink()
+        drop_within(self._warehouse)
         return path.stat().st_size if rebuild else None
 
     def _write_anew(self, tables: str) -> list[Any]:

@@ -38,6 +38,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
 
 from pipelines.errors import WarehouseMissing
+from pipelines.warehouse.scope import Scope
 from pipelines.warehouse.sql import lock, quote
 from pipelines.warehouse.star import STAR
 
@@ -243,7 +244,8 @@ class _Connection(Protocol):
 class Build:
     """A finished build that can be read: `fetch` runs a SELECT and gives a frame.
 
-    `build_id` names it, `label` says it in words (id and when it was made), `info` holds `build_info`.
+    `build_id` names it, `label` says it in words (id, when it was made, within what), `info` holds `build_info`,
+    `scope` what its rows are kept to: it holds no others.
     """
 
     def __init__(self, connection: _Connection, label: str | None = None) -> None:
@@ -253,7 +255,9 @@ class Build:
         rows = self.fetch(select(table.c.name, table.c.value))
         self.info: dict[str, str] = dict(zip(rows["name"], rows["value"], strict=True))
         self.build_id = self.info.get("build_id") or label or "unnamed"
-        self.label = label or " ".join(v for v in (self.build_id, self.info.get("created_at")) if v)
+        self.scope = Scope.read(self.info.get("scope", ""))
+        within = f"within {self.scope.text}" if self.scope else ""
+        self.label = label or " ".join(v for v in (self.build_id, self.info.get("created_at"), within) if v)
         self.cache: dict[str, Any] = {}  # what readers of this build worked out once; it never changes
 
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from dashboard.shared.queries import Source
+from dashboard.shared.whole import kept
 from pipelines import metrics
 from pipelines.analyses import unlocks
 from pipelines.metrics import Metric
-from pipelines.settings import Settings
 from pipelines.warehouse import state
 
 Missing = unlocks.Missing
@@ -19,14 +19,14 @@ def catalogue() -> tuple[Metric, ...]:
 
 def loads(asked: Source) -> pd.DataFrame:
     """List loads with the rows read, accepted, duplicate and quarantined."""
-    return state.loads(Settings(warehouse=asked.warehouse))
+    return kept(asked, state.loads)
 
 
 def unread_fields(asked: Source) -> pd.DataFrame:
     """Count fields that could not be read, of accepted rows."""
-    return state.unread_fields(Settings(warehouse=asked.warehouse))
+    return kept(asked, state.unread_fields)
 
 
 def builds(asked: Source) -> pd.DataFrame:
     """List builds with the rows of each table and what changed."""
-    return state.builds(Settings(warehouse=asked.warehouse))
+    return kept(asked, state.builds)

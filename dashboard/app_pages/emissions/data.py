@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.shared import access
 from dashboard.shared.queries import (
     PageQuestion,
     Source,
@@ -20,6 +21,7 @@ from dashboard.shared.queries import (
     remembered,
     stands_alone,
 )
+from dashboard.shared.whole import kept, whole_shop
 from pipelines import analyses, factors, metrics
 from pipelines.outputs import closing, disclosure, report, report_files
 from pipelines.settings import Settings
@@ -112,25 +114,26 @@ def activities(asked: PageQuestion) -> list[str]:
 def closed_months(asked: PageQuestion) -> pd.DataFrame:
     """List closed months with what they would be now, newest first."""
     stands_alone(asked)
-    return closing.restatements(Settings(asked.source.warehouse)).iloc[::-1].reset_index(drop=True)
+    return kept(asked.source, closing.restatements).iloc[::-1].reset_index(drop=True)
 
 
 def obligations(source: Source) -> pd.DataFrame:
     """List the rules of reporting for the company as of the last day of the data."""
-    settings = Settings(source.warehouse)
-    found = disclosure.obligations(disclosure.company(settings), days(source)[1])
+    company = None if source.scope else disclosure.company(Settings(source.warehouse))
+    found = disclosure.obligations(company, days(source)[1])
     return pd.DataFrame([asdict(o) for o in found])
 
 
 def has_company(source: Source) -> bool:
     """Say whether somebody said who reports."""
-    return disclosure.company(Settings(source.warehouse)) is not None
+    return not source.scope and disclosure.company(Settings(source.warehouse)) is not None
 
 
 def carbon_report(asked: PageQuestion, form: str) -> bytes:
     """Write the carbon report of the period as xlsx or pdf."""
-    found = report.gather(Settings(asked.source.warehouse), asked.since, asked.until)
-    return report_files.to_xlsx(found) if form == "xlsx" else report_files.to_pdf(found)
+    found = report.gather(whole_shop(asked.source), asked.since, asked.until)
+    write = report_files.to_xlsx if form == "xlsx" else report_files.to_pdf
+    return access.exported(f"carbon_report.{form}", lambda: write(found))
 
 
 @remembered()

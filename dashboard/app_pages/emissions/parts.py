@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.app_pages.emissions import data
 from dashboard.i18n import MISSING, Words
-from dashboard.shared import rows_behind
+from dashboard.shared import access, rows_behind
 from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
 from dashboard.shared.filters import View
@@ -87,6 +87,8 @@ def reports(view: View) -> None:
         words,
         note=words("emissions.report_note", since=words.day(asked.since), until=words.day(asked.until)),
     )
+    if asked.source.scope or not access.may("export"):
+        return
     with st.container(horizontal=True, gap="small"):
         for form, kind in (("xlsx", rows_behind.MIME["xlsx"]), ("pdf", "application/pdf")):
             st.download_button(

@@ -16,9 +16,9 @@ from dashboard.shared.queries import (
     question_of,
     remembered,
 )
+from dashboard.shared.whole import kept
 from models.marks import beyond_noise
 from pipelines import alerts, analyses
-from pipelines.settings import Settings
 
 
 @remembered()
@@ -61,4 +61,4 @@ def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
 
 def lasting_alerts(asked: Source) -> pd.DataFrame:
     """List the alerts that last, newest first, with their rules."""
-    return alerts.alerts(Settings(warehouse=asked.warehouse))
+    return kept(asked, alerts.alerts)

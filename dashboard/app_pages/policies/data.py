@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared.queries import Source, days, opened, policy, remembered
+from dashboard.shared.whole import changing, kept
 from pipelines.people import policies, policy_text
-from pipelines.settings import Settings
 
 
 @remembered()
@@ -57,23 +57,23 @@ def policy_problems(asked: Source, given: policy_text.Policy) -> list[policies.P
 
 def drafts(asked: Source) -> dict[int, str]:
     """List the drafts that are still written on: number and text."""
-    found = policies.drafts(Settings(warehouse=asked.warehouse))
+    found = kept(asked, policies.drafts)
     return dict(zip(found["draft_id"].astype(int), found["text"], strict=True))
 
 
 def save_draft(asked: Source, given: policy_text.Policy, number: int | None) -> int:
     """Keep a policy as a draft."""
-    return policies.save_draft(Settings(warehouse=asked.warehouse), policy_text.text(given), number)
+    return policies.save_draft(changing(asked, "policy_drafted"), policy_text.text(given), number)
 
 
 def withdraw_draft(asked: Source, number: int) -> None:
     """Take a draft back; it stays on record."""
-    policies.end_draft(Settings(warehouse=asked.warehouse), number, "withdrawn")
+    policies.end_draft(changing(asked, "policy_draft_withdrawn"), number, "withdrawn")
 
 
 def publish_policy(asked: Source, given: policy_text.Policy, number: int | None) -> str:
     """Publish a policy as a new version, by a load; gives the build. Raises PolicyError and what a load raises."""
-    settings = Settings(warehouse=asked.warehouse)
+    settings = changing(asked, f"policy_published:{given.policy_id}")
     report = policies.publish(settings, [given], opened(asked))
     if number is not None:
         policies.end_draft(settings, number, "published", report.build_id)

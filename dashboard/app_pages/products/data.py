@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.shared import access
 from dashboard.shared.queries import (
     ENTRIES,
     SHOWN_STYLES,
@@ -16,6 +17,7 @@ from dashboard.shared.queries import (
     stands_alone,
     table,
 )
+from dashboard.shared.whole import whole_shop
 from pipelines import analyses
 from pipelines.people import actions as actions_people
 from pipelines.people import actions as pipelines_actions
@@ -65,7 +67,7 @@ def noted(frame: pd.DataFrame, language: str) -> pd.DataFrame:
 
 def actions(asked: Source) -> list[actions_people.Action]:
     """List what people did, newest first; read anew each time."""
-    return actions_people.actions(Settings(warehouse=asked.warehouse))
+    return [] if asked.scope else actions_people.actions(Settings(warehouse=asked.warehouse))
 
 
 def styles(asked: Source) -> dict[str, str]:
@@ -143,16 +145,17 @@ def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) ->
     """Log what was done to styles; raises BackhaulError with what is wrong."""
     scope = {"style_id": style_ids}
     pipelines_actions.check_scope(opened(asked), kind, scope)
-    actions_people.log_action(Settings(warehouse=asked.warehouse), kind, scope, **values)
+    access.check("save")
+    actions_people.log_action(whole_shop(asked), kind, scope, **values)
 
 
 def finish_action(asked: Source, action_id: int, effective_on: dt.date | None) -> None:
     """Say that an open action is done, and since when; raises BackhaulError without a day."""
-    actions_people.update_action(
-        Settings(warehouse=asked.warehouse), action_id, status="done", effective_on=effective_on
-    )
+    access.check("save")
+    actions_people.update_action(whole_shop(asked), action_id, status="done", effective_on=effective_on)
 
 
 def withdraw_action(asked: Source, action_id: int) -> None:
     """Take an action back: it is kept, and neither listed nor measured."""
-    actions_people.withdraw_action(Settings(warehouse=asked.warehouse), action_id)
+    access.check("save")
+    actions_people.withdraw_action(whole_shop(asked), action_id)

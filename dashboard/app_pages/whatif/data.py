@@ -4,7 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.shared import access
 from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of, remembered
+from dashboard.shared.whole import whole_shop
 from pipelines import analyses, factors
 from pipelines.errors import BackhaulError
 from pipelines.people import scenarios
@@ -49,12 +51,13 @@ def pareto(asked: PageQuestion) -> pd.DataFrame:
 
 def saved_scenarios(source: Source) -> dict[str, analyses.Scenario]:
     """Give the saved scenarios by name."""
-    return scenarios.saved(Settings(source.warehouse))
+    return {} if source.scope else scenarios.saved(Settings(source.warehouse))
 
 
 def save_scenario(source: Source, name: str, tried: analyses.Scenario) -> None:
     """Keep a scenario under a name."""
-    scenarios.save(Settings(source.warehouse), name, tried)
+    access.check("save")
+    scenarios.save(whole_shop(source), name, tried)
 
 
 def read_scenario(given: dict[str, Any]) -> analyses.Scenario:

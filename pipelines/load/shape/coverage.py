@@ -79,8 +79,13 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     order lines only, and adds what new loads brought to the freshness there was.
     """
     _customers(connection, f"WHERE {TOUCHED['order_line_key']}" if is_increment else "")
-    _carrier_services(connection)
     _freshness(connection, "new" if is_increment else "all")
+    shape_known(connection)
+
+
+def shape_known(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill carrier services and coverage from the facts, and from the temporary `seen_source`: what the logs told."""
+    _carrier_services(connection)
     _fill_coverage(connection)
 
 

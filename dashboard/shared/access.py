@@ -1,0 +1,127 @@
+"""Who reads these pages: sign-in, what the reader may see and do, and what is written down of it.
+
+Pages ask `may` and `check`; what the reader sees is in the build that `queries.source` opens for them. Without sign-in
+the pages are on this machine alone and whoever has their link is the owner.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.i18n import Words, inert
+from dashboard.shared.sessions import SESSIONS, digest
+from pipelines.access import OWNER, Reader, Readers, audit, load_readers
+from pipelines.errors import AccessError
+from pipelines.settings import Settings
+from pipelines.why import why
+
+DOOR = "pages"
+
+
+def is_on() -> bool:
+    """Say whether readers sign in."""
+    return bool(Settings().oidc_issuer)
+
+
+def enter(words: Words) -> None:
+    """Let a reader in, or stop the page with what they can do: called once, before anything else is shown."""
+    if not is_on():
+        return
+    of = digest(st.context.cookies)
+    if not st.user.get("is_logged_in") or not SESSIONS.is_alive(of):
+        st.title(words("access.title"), anchor=False)
+        st.markdown(words("access.over" if st.user.get("is_logged_in") else "access.about"))
+        st.button(words("access.sign_in"), type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
+        st.stop()
+    try:
+        reader = _signed_in()
+    except AccessError as error:  # the file of readers is wrong: its owner is told on the server, readers that it is
+        st.error(inert(words.translated(str(error))))
+        st.stop()
+    if reader is None:
+        name = str(st.user.get("email") or st.user.get("sub") or "")
+        unknown = Reader(name, "viewer")
+        if SESSIONS.is_new(of, unknown):
+            audit.note(Settings(), "refused", unknown, "not_in_the_file_of_readers", DOOR)
+        st.title(words("access.unknown"), anchor=False)
+        st.markdown(words("access.ask", name=inert(name)))
+        _sign_out(words)
+        st.stop()
+    if SESSIONS.is_new(of, reader):
+        audit.note(Settings(), "signed_in", reader, "", DOOR)
+    with st.sidebar:
+        st.caption(inert(words("access.reader", name=reader.name, role=words(f"access.{reader.role}"))))
+        if reader.scope:
+            st.caption(inert(words("access.scope", scope=within(words, reader))))
+        _sign_out(words)
+
+
+def _sign_out(words: Words) -> None:
+    st.button(words("access.sign_out"), icon=":material/logout:", type="tertiary", key="sign_out", on_click=st.logout)
+
+
+def within(words: Words, reader: Reader) -> str:
+    """Name what a reader is kept to."""
+    return "; ".join(
+        words.pair(words.dimension(name), ", ".join(words.value(name, value) for value in values))
+        for name, values in reader.scope.allowed.items()
+    )
+
+
+def current() -> Reader:
+    """Give who reads, looked at anew each time; raises AccessError for who is signed out or let in no longer."""
+    if not is_on():
+        return OWNER
+    reader = _signed_in() if SESSIONS.is_alive(digest(st.context.cookies)) else None
+    if reader is None:
+        raise AccessError(why("signed_out"))
+    return reader
+
+
+def _signed_in() -> Reader | None:
+    """Give the reader that the sign-in vouches for, as the file says now."""
+    if not st.user.get("is_logged_in"):
+        return None
+    settings = Settings()
+    path = settings.readers_file.absolute()
+    seen = path.stat() if path.exists() else None
+    readers = _read(path, (seen.st_mtime_ns, seen.st_size, seen.st_ino) if seen else ())
+    return readers.signed_in(st.user.to_dict(), settings.oidc_groups)
+
+
+@lru_cache(8)
+def _read(path: Path, seen: tuple[int, ...]) -> Readers:
+    """Read the file of readers once as long as it is the same."""
+    return load_readers(Settings())
+
+
+def may(right: str) -> bool:
+    """Say whether the reader has a right, to show or hide what needs it."""
+    return current().may(right)
+
+
+def check(right: str) -> Reader:
+    """Give the reader where they have a right; raises AccessError, and writes the refusal down, where not."""
+    reader = current()
+    if not reader.may(right):
+        audit.note(Settings(), "refused", reader, right, DOOR)
+        raise AccessError(why("not_allowed", role=reader.role, right=right))
+    return reader
+
+
+def changed(what: str) -> None:
+    """Write down that the reader changes what is everybody's; raises AccessError where they may not."""
+    reader = check("change")
+    if is_on():
+        audit.note(Settings(), "changed", reader, what, DOOR)
+
+
+def exported(what: str, make: Callable[[], bytes]) -> bytes:
+    """Make a file for the reader and write it down; raises AccessError where they may not have one."""
+    reader = check("export")
+    content = make()
+    if is_on():
+        audit.note(Settings(), "exported", reader, what, DOOR)
+    return content

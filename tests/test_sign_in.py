@@ -1,0 +1,149 @@
+"""Sign-in in real browsers against a small provider on loopback (tests/oidc.py), over real HTTP."""
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from pipelines.access import audit
+from pipelines.settings import Settings
+from tests import test_browser
+from tests.oidc import CLIENT, SECRET, Provider, provided
+from tests.test_access import READERS
+from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, free_port, served, sync_api
+from tests.test_within import loaded
+from tests.two_markets import MARK, whole
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = loaded(tmp_path_factory.mktemp("sign_in"), whole(60))
+    settings.readers_file.write_text(READERS, encoding="utf-8")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with provided(free_port()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address(shop: Settings, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages, for readers who sign in."""
+    port = free_port()
+    told = {"BACKHAUL_URL": f"http://localhost:{port}", "BACKHAUL_OIDC_ISSUER": provider.issuer}
+    told |= {"BACKHAUL_OIDC_CLIENT": CLIENT, "BACKHAUL_OIDC_SECRET": SECRET}
+    at, folder = f"http://localhost:{port}", tmp_path_factory.mktemp("server")
+    with (
+        patch.dict("os.environ", told),
+        patch.object(test_browser, "free_port", lambda: port),
+        served(shop.warehouse, folder, is_refusing=True),
+    ):
+        yield at
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class Person:
+    """Somebody in a browser of their own."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.address = address
+        self.context = browser.new_context(locale="en-GB")
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+
+    def sign_in(self, email: str) -> None:
+        self.page.goto(self.address)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("link", name=email).click()
+        self.page.wait_for_url(f"{self.address}/**")
+
+    def look(self, text: str) -> str:
+        """Wait until the page says this, and give all it says."""
+        self.page.get_by_text(text).first.wait_for()
+        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        return str(self.page.locator("body").inner_text())
+
+
+def events(shop: Settings) -> list[tuple[str, str]]:
+    return [(row["event"], row["who"]) for row in audit.events(shop)]
+
+
+def test_two_readers_at_once_see_their_own_numbers_and_sign_out(
+    browser: Any, address: str, shop: Settings, provider: Provider
+) -> None:
+    anna, root = Person(browser, address), Person(browser, address)
+    anna.sign_in("anna@example.org")
+    root.sign_in("root@example.org")
+    said = anna.look("You see: Market: France")
+    assert "anna@example.org (viewer)" in said
+    assert "Export" not in said
+    anna.page.goto(f"{address}/returns")
+    said = anna.look("You see: Market: France")
+    assert MARK not in said
+    root.page.goto(f"{address}/returns")
+    assert "root@example.org (admin)" in root.look("root@example.org")
+    assert root.page.get_by_label("Brand", exact=True).count()
+    assert {("signed_in", "anna@example.org"), ("signed_in", "root@example.org")} <= set(events(shop))
+    kept = anna.context.cookies()
+    anna.page.get_by_role("button", name="Sign out").click()
+    anna.look("These pages are for the readers")
+    assert provider.signed_out == 1
+    assert ("signed_out", "anna@example.org") in events(shop)
+    anna.context.add_cookies(kept)  # who kept the cookie is not let in by it
+    anna.page.goto(address)
+    anna.look("These pages are for the readers")
+    root.page.reload()
+    root.look("root@example.org (admin)")
+
+
+def test_who_is_no_reader_or_no_reader_any_more_is_out(browser: Any, address: str, shop: Settings) -> None:
+    nobody, ben = Person(browser, address), Person(browser, address)
+    nobody.sign_in("nobody@example.org")
+    nobody.look("You are not a reader of this shop")
+    assert ("refused", "nobody@example.org") in events(shop)
+    ben.sign_in("ben@example.org")
+    ben.look("ben@example.org (analyst)")
+    shop.readers_file.write_text(READERS.replace("ben@", "benno@"), encoding="utf-8")
+    try:
+        ben.page.get_by_role("radio", name="FR").click()
+        ben.look("Vous n'êtes pas un lecteur de cette boutique")
+    finally:
+        shop.readers_file.write_text(READERS, encoding="utf-8")
+
+
+@pytest.mark.parametrize("fault", ["nonce", "signature", "expired"])
+def test_a_token_that_does_not_hold_lets_nobody_in(
+    fault: str, browser: Any, address: str, shop: Settings, provider: Provider
+) -> None:
+    anna = Person(browser, address)
+    before = len(events(shop))
+    provider.fault = fault
+    try:
+        anna.sign_in("anna@example.org")
+        anna.look("These pages are for the readers")
+    finally:
+        provider.fault = ""
+    assert events(shop)[: len(events(shop)) - before] == [("refused", "unknown")]
+
+
+def test_nobody_gets_files_or_another_name(address: str, tmp_path: Path) -> None:
+    for path in ("/media/x.csv", "/_stcore/upload_file/x/y"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}{path}", timeout=20)
+    other = urllib.request.Request(address, headers={"Host": "evil.example.org"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(other, timeout=20)
