@@ -18,31 +18,49 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import charts, findings, queries
+from dashboard.shared import address, charts, findings, places, queries
 from dashboard.shared.controls import controls, mark_at, narrowed
-from dashboard.shared.filters import View, widget_key
+from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
 from pipelines.settings import Settings
 
 
-def needs_one(view: View, page: str, *keys: str) -> None:
+def needs_one(view: View, *keys: str) -> None:
     """Stop a page whose files support none of these numbers: one block says what it would show, and what to ask for."""
     lacks = {key: queries.number(view.asked, key).lacks for key in keys}
     if all(lacks.values()):
-        st.title(view.words(f"page.{page}"), anchor=False)
-        st.caption(view.words(f"question.{page}"))
+        _titled(view.words, places.title(view.words, places.current()))
         _missing(view.words, view.words("missing.page"), lacks, is_whole_page=True)
         st.stop()
 
 
-def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
+def _titled(words: Words, finding: str) -> None:
+    """Show the way to a page, what it found as its title, and the question that it answers."""
+    sheet = places.current()
+    if sheet.place != "today":
+        crumbs(words, sheet)
+    place = st.empty()
+    place.title(finding, anchor=False)
+    st.session_state["title"] = None if sheet.is_first else place
+    st.caption(words(f"question.{sheet.address}"))
+
+
+def crumbs(words: Words, sheet: places.Sheet) -> None:
+    """Show where a page stands: its place, as a link, and its name."""
+    first = places.sheets(sheet.place)[0]
+    with st.container(horizontal=True, gap="small", vertical_alignment="center", key="crumbs"):
+        link_to(words, first.address, words(f"place.{sheet.place}"), icon=places.PLACES[sheet.place])
+        st.caption(f"› {places.title(words, sheet)}")
+
+
+def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
     """Show a page's finding as its title, its question, and how far the numbers can be trusted.
 
-    Stop where there is nothing to show.
+    The finding of a subject heads its first page; the others take that of their first section. Stop where there is
+    nothing to show.
     """
-    words = view.words
-    st.title(finding, anchor=False)
-    st.caption(words(f"question.{page}"))
+    words, sheet = view.words, places.current()
+    _titled(words, finding if sheet.is_first else places.title(words, sheet))
     trust = queries.trust(view.source)
     with st.container(horizontal=True, gap="small"):
         st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
@@ -153,6 +171,12 @@ def _of_a_part(words: Words, found: queries.Number) -> str:
     return words("tile.part", value=words.quantity(found.value, found.unit))
 
 
+def first_tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
+    """Show the numbers of a subject on its first page alone."""
+    if places.current().is_first:
+        tiles(view, *keys, beside=beside)
+
+
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
     """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support.
 
@@ -218,8 +242,16 @@ def interval(words: Words, found: queries.Number) -> str:
 
 
 def section(title: str, words: Words, key: str = "", note: str = "") -> None:
-    """Start a section: its finding, and the definition of the metric it shows."""
-    st.subheader(title, anchor=False, help=definition(words, key) if key else None)
+    """Start a section: its finding, and the definition of the metric it shows.
+
+    The first of a page that its subject's finding does not head is the page's title.
+    """
+    about = definition(words, key) if key else None
+    place = st.session_state.pop("title", None)
+    if place is not None:
+        place.title(title, anchor=False, help=about)
+    else:
+        st.subheader(title, anchor=False, help=about)
     if note:
         st.caption(note)
 
@@ -249,7 +281,7 @@ def _chart(
     marks = charts.marks(figure) if behind.by else []
     codes = st.session_state.get(f"{key}_mark", [])
     codes = codes if codes in marks else []
-    if marks and not _is_telephone():
+    if marks and not is_telephone():
         figure = charts.chosen(figure, codes)
         st.plotly_chart(
             figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
@@ -258,14 +290,6 @@ def _chart(
         st.plotly_chart(figure, key=key, alt=alt, config=config)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
     controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
-
-
-def _is_telephone() -> bool:
-    """Say whether a finger scrolls the page.
-
-    A chart that can be clicked would hold it fast; there a mark is chosen from a list.
-    """
-    return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
 def _choose(key: str) -> None:
@@ -333,33 +357,45 @@ def plain_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, An
 
 
 def linked(words: Words, finding: findings.Finding) -> None:
-    """Show a sentence with a link to the page that says more; the filters go with it."""
-    with st.container(horizontal=True, wrap=False, gap="small"):
-        st.page_link(
-            f"app_pages/{finding.page}/page.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
-        )
-        st.markdown(finding.sentence)
+    """Show a sentence that is a link, whole, to the page that says more; the filters go with it."""
+    link_to(words, finding.page, finding.sentence, **dict(finding.link))
+
+
+def link_to(words: Words, page: str, label: str, *, icon: str = ":material/arrow_forward:", **more: Any) -> None:
+    """Show a link to an address, with the filters of the view and more of its own."""
+    st.page_link(
+        places.page(words, places.sheet(page)), label=label, icon=icon, query_params=address.view(**more) or None
+    )
 
 
 def pick(label: str, key: str, options: dict[str, str]) -> str:
-    """Let the reader pick one of a few; the choice is in the link."""
-    chosen = st.segmented_control(
+    """Let the reader pick one of a few; the choice is in the address."""
+    first = next(iter(options))
+    address.choice(key, options, first)
+    st.segmented_control(
         label,
         list(options),
-        default=next(iter(options)),
         required=True,
         format_func=lambda o: inert(options[o]),
         key=key,
-        bind="query-params",
         label_visibility="collapsed",
         wrap=True,
     )
-    return chosen or next(iter(options))
+    chosen = str(st.session_state[key])
+    address.hold(key, *([] if chosen == first else [chosen]))
+    return chosen
 
 
-def choose(words: Words, page: str, *parts: str) -> str:
-    """Let the reader choose a part of the page; only that part is asked for and drawn."""
-    return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+def choose(words: Words) -> str:
+    """Let the reader choose a part of what stands at this address; only that part is asked for and drawn."""
+    sheet = places.current()
+    if len(sheet.parts) == 1:
+        return sheet.parts[0]
+    return pick(
+        words(f"page.{sheet.address}"),
+        "part",
+        {part: words(f"{sheet.subject}.tab_{part}") for part in sheet.parts},
+    )
 
 
 def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDown | None = None) -> None:
@@ -377,9 +413,26 @@ def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDow
 
 
 def pick_one(label: str, key: str, names: dict[str, str]) -> str:
-    """Let the reader pick one of many by name; the choice is in the link."""
-    chosen = st.selectbox(label, list(names), format_func=names.__getitem__, key=key, bind="query-params")
-    return chosen if chosen in names else next(iter(names))
+    """Let the reader pick one of many by name; the choice is in the address."""
+    first = next(iter(names))
+    address.choice(key, names, first)
+    st.selectbox(label, list(names), format_func=names.__getitem__, key=key)
+    chosen = str(st.session_state[key])
+    address.hold(key, *([] if chosen == first else [chosen]))
+    return chosen
+
+
+def toggle(label: str, key: str) -> bool:
+    """Let the reader switch something on; it is in the address as `on`."""
+    taken = address.given(key)
+    if taken is not None:
+        for code in [code for code in taken if code != "on"]:
+            address.unknown(key, code)
+        st.session_state[key] = "on" in taken
+    st.toggle(label, key=key)
+    is_on = bool(st.session_state[key])
+    address.hold(key, *(["on"] if is_on else []))
+    return is_on
 
 
 def nothing(why: str) -> None:
@@ -413,7 +466,8 @@ def no_rows(view: View) -> None:
         st.button(
             words("empty.relax", name=words.dimension(dimension).lower()),
             key=f"relax_{dimension}",
-            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}),
+            on_click=take_back,
+            args=(dimension,),
             icon=":material/filter_alt_off:",
         )
 

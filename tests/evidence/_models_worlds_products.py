@@ -19,7 +19,7 @@ from tests.worlds import Shop, products
 
 SHOPS = 100
 LISTED, PICKED, LEAST = 20, 12, 20
-PAGES = ("overview", "returns", "products", "promises")
+PAGES = ("today", "returns", "products", "delays")
 SILENT = ("not significant", "no comparison", "not final")
 WORLDS: dict[str, Callable[[int], Shop]] = {
     "null shop": products.null,

@@ -1,0 +1,20 @@
+"""Open a page of the app in a test, by its address."""
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard.shared import places
+
+ADDRESSES = [sheet.address for sheet in places.SHEETS]
+SUBJECTS = list(dict.fromkeys(sheet.subject for sheet in places.SHEETS))
+WITHOUT_NUMBERS = {sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "policies")}
+
+
+def turn(app: AppTest, address: str) -> AppTest:
+    """Turn an app that has run once to an address, as a click in its menu does; `run` opens it.
+
+    `AppTest.switch_page` knows scripts: of several addresses of one it opens the first.
+    """
+    registered = app._registered_pages
+    wanted = "" if address == ADDRESSES[0] else address
+    app._page_hash = next(key for key, page in registered.items() if page.get("url_pathname") == wanted)
+    return app
