@@ -28,6 +28,7 @@ try:
     if places.current().place != "settings":
         upload.arrival(words)
     queries.unfiltered()
+    blocks.bottom_bar(words)
     page.run()
     blocks.not_filtered(words)
 except WarehouseMissing as reason:

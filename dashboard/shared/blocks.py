@@ -34,11 +34,13 @@ def needs_one(view: View, *keys: str) -> None:
         st.stop()
 
 
-def _titled(words: Words, finding: str) -> None:
+def _titled(words: Words, finding: str, *, is_brief: bool = False) -> None:
     """Show the way to a page, what it found as its title, and the question that it answers."""
     sheet = places.current()
-    if sheet.place != "today":
-        crumbs(words, sheet)
+    if is_brief:
+        st.title(finding, anchor=False, help=words(f"question.{sheet.address}"))
+        return
+    crumbs(words, sheet)
     place = st.empty()
     place.title(finding, anchor=False)
     st.session_state["title"] = None if sheet.is_first else place
@@ -47,41 +49,25 @@ def _titled(words: Words, finding: str) -> None:
 
 def crumbs(words: Words, sheet: places.Sheet) -> None:
     """Show where a page stands: its place, as a link, and its name."""
-    first = places.sheets(sheet.place)[0]
-    with st.container(horizontal=True, gap="small", vertical_alignment="center", key="crumbs"):
-        link_to(words, first.address, words(f"place.{sheet.place}"), icon=places.PLACES[sheet.place])
+    first, place = places.sheets(sheet.place)[0], words(f"place.{sheet.place}")
+    if sheet == first:
+        st.caption(f"{places.PLACES[sheet.place]} {place} › {places.title(words, sheet)}")
+        return
+    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key="crumbs"):
+        link_to(words, first.address, place, icon=places.PLACES[sheet.place])
         st.caption(f"› {places.title(words, sheet)}")
 
 
-def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
+def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool = True, is_brief: bool = False) -> None:
     """Show a page's finding as its title, its question, and how far the numbers can be trusted.
 
-    The finding of a subject heads its first page; the others take that of their first section. Stop where there is
-    nothing to show.
+    The finding of a subject heads its first page; the others take that of their first section. A brief one leaves the
+    question and the trust to the page. Stop where there is nothing to show.
     """
     words, sheet = view.words, places.current()
-    _titled(words, finding if sheet.is_first else places.title(words, sheet))
-    trust = queries.trust(view.source)
-    with st.container(horizontal=True, gap="small"):
-        st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
-        st.badge(
-            words("badge.span", since=words.day(view.since), until=words.day(view.until)),
-            icon=":material/date_range:",
-            color="gray",
-        )
-        if trust.failed_checks:
-            st.badge(
-                words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange"
-            )
-        else:
-            st.badge(words("badge.passed"), icon=":material/check:", color="green")
-        if trust.greyed:
-            st.badge(
-                words("badge.greyed", n=words.number(trust.greyed)),
-                icon=":material/visibility_off:",
-                color="gray",
-                help=words("badge.greyed_help"),
-            )
+    _titled(words, finding if sheet.is_first else places.title(words, sheet), is_brief=is_brief)
+    if not is_brief:
+        trust(view)
     ignored = {*queries.unfiltered(), *(name for key in keys for name in queries.ignored(view.asked, key))}
     if not needs_rows:
         ignored |= {name for name, _ in view.where}
@@ -90,6 +76,24 @@ def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool =
     if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
         st.stop()
+
+
+def trust(view: View) -> None:
+    """Say which days the numbers are of, and how far they can be trusted."""
+    words, found = view.words, queries.trust(view.source)
+    days = words("badge.span", since=words.day(view.since), until=words.day(view.until))
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        st.badge(
+            days, icon=":material/date_range:", color="gray", help=words("badge.until", day=words.day(found.last_day))
+        )
+        if found.failed_checks:
+            failed = words("badge.failed", n=words.number(found.failed_checks))
+            st.badge(failed, icon=":material/error:", color="orange")
+        else:
+            st.badge(words("badge.passed"), icon=":material/check:", color="green")
+        if found.greyed:
+            greyed_out = words("badge.greyed", n=words.number(found.greyed))
+            st.badge(greyed_out, icon=":material/visibility_off:", color="gray", help=words("badge.greyed_help"))
 
 
 def _listed(words: Words, dimensions: Sequence[str]) -> str:
@@ -362,10 +366,27 @@ def linked(words: Words, finding: findings.Finding) -> None:
 
 
 def link_to(words: Words, page: str, label: str, *, icon: str = ":material/arrow_forward:", **more: Any) -> None:
-    """Show a link to an address, with the filters of the view and more of its own."""
-    st.page_link(
-        places.page(words, places.sheet(page)), label=label, icon=icon, query_params=address.view(**more) or None
-    )
+    """Show a link to an address, with the filters of the view and more of its own.
+
+    A telephone shows it as a button, which breaks a long sentence into lines: a link would be cut.
+    """
+    target, query = places.page(words, places.sheet(page)), address.view(**more) or None
+    if not is_telephone():
+        st.page_link(target, label=label, icon=icon, query_params=query)
+    elif st.button(label, key=f"to_{page}_{label}", icon=icon, type="tertiary"):
+        st.switch_page(target, query_params=query)
+
+
+def bottom_bar(words: Words) -> None:
+    """Show the five places at the lower edge of a telephone's screen, as its menu is folded away."""
+    if not is_telephone():
+        return
+    with st.bottom, st.container(horizontal=True, gap=None, horizontal_alignment="distribute", key="places"):
+        for place in list(places.PLACES)[:-1]:
+            first = places.sheets(place)[0]
+            st.page_link(
+                places.page(words, first), label=words(f"place_short.{place}"), query_params=address.view() or None
+            )
 
 
 def pick(label: str, key: str, options: dict[str, str]) -> str:

@@ -79,6 +79,7 @@ def bar(warehouse: Path, words: Words) -> View:
             view = _controls(source, words, pill=_pill)
         _chips(view)
         if not is_telephone():
+            st.space("stretch")
             language_switch()
     return view
 
@@ -104,7 +105,7 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
     with pill(words(f"period.{period}"), ":material/date_range:"):
         st.radio(words("filter.period"), PERIODS, format_func=lambda p: words(f"period.{p}"), key="period")
         since, until = _custom(words, first, last) if period == "custom" else span(period, first, last)
-    against = words.pair(words("filter.comparison"), words(f"comparison.{comparison}"))
+    against = words.pair(words("filter.comparison"), _small(words(f"comparison.{comparison}")))
     with pill(against, ":material/compare_arrows:"):
         st.radio(words("filter.comparison"), COMPARISONS, format_func=lambda c: words(f"comparison.{c}"), key="against")
     address.hold("period", *([] if period == PERIODS[0] else [period]), is_shared=True)
@@ -118,6 +119,10 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
     for dimension in PICKED:
         where |= _picked(source, dimension)
     return View(source, since, until, compared(comparison, since, until), tuple(where.items()), words)
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _values(source: queries.Source, words: Words, dimension: str) -> dict[str, tuple[str, ...]]:

@@ -117,7 +117,6 @@ def page(words: Words, one: Sheet) -> st.Page:
     return st.Page(
         one.script,
         title=title(words, one),
-        icon=PLACES[one.place],
         help=words(f"question.{one.address}"),
         default=one == SHEETS[0],
         url_path=one.address,

@@ -1,10 +1,12 @@
 """What the page overview asks; nothing is drawn here."""
 
+import datetime as dt
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from dashboard.shared import filters
 from dashboard.shared.queries import (
     Change,
     PageQuestion,
@@ -12,12 +14,15 @@ from dashboard.shared.queries import (
     as_change,
     can_compare,
     changes,
+    number,
     opened,
     question_of,
     remembered,
+    table,
 )
 from models.marks import beyond_noise
 from pipelines import alerts, analyses
+from pipelines.people import actions
 from pipelines.settings import Settings
 
 
@@ -57,6 +62,48 @@ def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
         for (key, dimension, group, page, change_of), is_marked in zip(found, beyond_noise(*bounds.T), strict=True)
         if is_marked
     )
+
+
+PROMISES = ("legal_refund", "request_to_refund", "refund")
+"""Promises on the customer's money: the control charts that the first sentence may come from."""
+
+
+@remembered()
+def control(asked: PageQuestion, promise: str) -> pd.DataFrame:
+    """Give the control chart of a promise, week by week; the days of the view do not matter."""
+    return analyses.control_chart(opened(asked.source), promise, question_of(asked, "promise_kept").undated())
+
+
+def charts(asked: PageQuestion) -> dict[str, pd.DataFrame]:
+    """Give the control chart of each promise on money that somebody made."""
+    if number(asked, "promise_kept").lacks:
+        return {}
+    made = set(table(asked.source, "dim_policy_promise")["promise_id"])
+    found = {promise: control(asked, promise) for promise in PROMISES if promise in made | {"legal_refund"}}
+    return {promise: weeks for promise, weeks in found.items() if len(weeks)}
+
+
+def delay_drifts(asked: Source) -> pd.DataFrame:
+    """Give the drifts of delays that the build found."""
+    return table(asked, "estimate_delay_drift")
+
+
+def open_actions(asked: Source) -> list[actions.Action]:
+    """List the actions that somebody logged and that are not done yet, the earliest due first."""
+    listed = [one for one in actions.actions(Settings(warehouse=asked.warehouse)) if one.status == "open"]
+    return sorted(listed, key=lambda one: one.due_on or dt.date.max)
+
+
+@remembered()
+def parcels_to_claim(asked: PageQuestion) -> pd.DataFrame:
+    """List lost parcels that a carrier still has to pay for, the most pressing first."""
+    found = analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))
+    return found[found["status"] == "eligible"]
+
+
+def last_year(asked: PageQuestion) -> PageQuestion:
+    """Ask the same of the twelve months that end with the view."""
+    return replace(asked, since=filters.months_before(asked.until + dt.timedelta(days=1), 12))
 
 
 def lasting_alerts(asked: Source) -> pd.DataFrame:

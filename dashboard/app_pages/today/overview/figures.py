@@ -1,6 +1,9 @@
 """Charts of the page overview: frames in, figures out, no Streamlit."""
 
+from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -78,3 +81,84 @@ def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]
         middle[name] = min(max(used[layer[name]] + share / 2, 0.001), 0.999)
         used[layer[name]] += share + gap
     return middle
+
+
+_WIDTH, _HEIGHT, _EDGE = 120, 26, 3
+_CHANGES = {
+    False: {"green": "#1C6B42", "red": "#A23835", "gray": "#5A6872", "line": "#2A6F88"},
+    True: {"green": "#5CC08B", "red": "#E98583", "gray": "#A9B6C0", "line": "#6EB8D2"},
+}
+"""Colours of a change and of a line on a light and on a dark ground, each 4.5:1 or more against it."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number: its name, value, change with its colour, months, which of them still move, and its interval."""
+
+    name: str
+    value: str
+    change: str
+    colour: str
+    months: tuple[float, ...]
+    is_young: tuple[bool, ...]
+    between: str = ""
+
+
+def lines(rows: Sequence[Line], heads: Sequence[str], so_far: str, *, is_dark: bool, is_narrow: bool) -> str:
+    """Write numbers as a table whose last column draws their months; unsettled months are dotted.
+
+    A table of its own: none of Streamlit's draws a dotted tail, and what stands in it is text that a reader's software
+    reads. A narrow one has the change under the value.
+    """
+    hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+    named = [head for i, head in enumerate(heads) if i != _CHANGE or not is_narrow]
+    head = "".join(f'<th scope="col"><span style="{hidden}">{escape(name)}</span></th>' for name in named)
+    body = "".join(f"<tr>{''.join(_cells(one, so_far, is_dark, is_narrow))}</tr>" for one in rows)
+    style = "width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;line-height:1.25"
+    return f'<table style="{style};position:relative"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+_CHANGE = 2  # the place of the change among the columns
+
+
+def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
+    cell = "padding:3px 6px;border-bottom:1px solid rgba(128,140,150,.25);vertical-align:middle"
+    right = f"{cell};text-align:right"
+    small = f"white-space:nowrap;font-size:.8rem;color:{_CHANGES[is_dark][one.colour]}"
+    change = f'<span style="{small}">{escape(one.change)}</span>'
+    value = f'<strong style="white-space:nowrap;font-weight:600">{escape(one.value)}</strong>'
+    about = f' title="{escape(one.between)}"' if one.between else ""
+    values = (
+        [f'<td style="{right}"{about}>{value}<br>{change}</td>']
+        if is_narrow
+        else [f'<td style="{right}"{about}>{value}</td>', f'<td style="{right}">{change}</td>']
+    )
+    name = f'<th scope="row" style="{cell};text-align:left;font-weight:400">{escape(one.name)}</th>'
+    width = 84 if is_narrow else 2 * _WIDTH
+    drawn = f'<td style="{right};width:{width}px">{_drawn(one, so_far, _CHANGES[is_dark]["line"], width - 12)}</td>'
+    return [name, *values, drawn]
+
+
+def _drawn(one: Line, so_far: str, colour: str, width: int) -> str:
+    """Draw the months of a number: settled ones as a line, those that still move as dots that go on from it."""
+    known = [(i, v, young) for i, (v, young) in enumerate(zip(one.months, one.is_young, strict=True)) if v == v]
+    if len(known) < 2:
+        return ""
+    low, high = min(v for _, v, _ in known), max(v for _, v, _ in known)
+    step = (_WIDTH - 2 * _EDGE) / max(len(one.months) - 1, 1)
+
+    def at(i: int, v: float) -> str:
+        up = (v - low) / (high - low) if high > low else 0.5
+        return f"{_EDGE + i * step:.1f},{_HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE):.1f}"
+
+    settled = [at(i, v) for i, v, young in known if not young]
+    tail = [at(i, v) for i, v, young in known if young]
+    line = f'fill="none" stroke="{colour}" stroke-width="1.5" vector-effect="non-scaling-stroke" stroke-linecap="round"'
+    dotted = f'<polyline points="{" ".join([*settled[-1:], *tail])}" {line} stroke-dasharray="1 4"/>' if tail else ""
+    drawing = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none">'
+        f'<polyline points="{" ".join(settled)}" {line}/>{dotted}</svg>'
+    )
+    about = escape(f"{one.name}{f' ({so_far})' if tail else ''}")
+    coded = b64encode(drawing.encode()).decode()
+    return f'<img alt="{about}" width="{width}" height="{_HEIGHT}" src="data:image/svg+xml;base64,{coded}">'

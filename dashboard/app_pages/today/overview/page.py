@@ -1,4 +1,4 @@
-"""Answer: are we better or worse, where, and what should we do."""
+"""Answer: what changed, and what do we do first."""
 
 import streamlit as st
 
@@ -16,45 +16,39 @@ TILES = (
 
 # shown where the files support few of those above
 OTHERS = ("all_returned_units", "sold_units", "refund_amount", "net_sales", "received_units", "stage_days", "kg_co2e")
-FEWEST = 3
+LINES = 5
 SHOWN_ALERTS = 5
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 answers = queries.answers(asked, *TILES, *findings.RATES, "return_cost", "kg_co2e")
 first, *others = parts.overview(words, answers)
-blocks.heading(view, first.sentence, TILES)
-for other in others:
-    blocks.linked(words, other)
+alerts = parts.alerts(words, data.lasting_alerts(view.source), queries.metric)
+lasting = parts.signals(words, asked, alerts)
+blocks.heading(view, lasting[0].finding.sentence if lasting else first.sentence, TILES, is_brief=True)
 
-running = queries.number(asked, "promise_undetermined")
-beside = {
-    "promise_kept": words("overview.undetermined", n=words.number(running.value)),
-    "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
-}
-tiles = queries.best_rates(asked, TILES)
-blocks.tiles(view, *tiles, *queries.known(asked, tiles, OTHERS, FEWEST), beside=beside)
+work = queries.due(asked), queries.at_risk(asked), queries.ranking(asked)
+waits = data.open_actions(view.source), data.parcels_to_claim(asked), queries.trust(view.source).failed_checks
+cards = parts.cards(words, *work, waits, view.currency)
+parts.show_cards(words, cards)
 
-lasting = parts.alerts(words, data.lasting_alerts(view.source), queries.metric)
-if lasting:
-    blocks.section(words("overview.alerts"), words, note=words("overview.alerts_note"))
-    parts.links(words, lasting[:SHOWN_ALERTS], "")
-    if len(lasting) > SHOWN_ALERTS:
-        st.caption(words("overview.alerts_more", n=words.number(len(lasting) - SHOWN_ALERTS)))
+rates = [key for key in queries.best_rates(asked, TILES) if queries.number(asked, key).status == "ok"][:LINES]
+keys = [*rates, *queries.known(asked, tuple(rates), OTHERS, LINES)]
+parts.lines(view, keys)
+parts.ways(words, lasting)
+blocks.trust(view)
 
-moved, do = st.columns(2, gap="large")
+moved, said = st.columns(2, gap="large")
 with moved:
     blocks.section(words("overview.moved"), words)
     changes = data.moved(asked)
-    parts.links(
-        words,
-        parts.moved(words, changes, {key: findings.name(words, key) for key, *_ in changes}),
-        words("overview.moved_none"),
-    )
-with do:
-    blocks.section(words("overview.do"), words)
-    work = queries.due(asked), queries.at_risk(asked), queries.ranking(asked)
-    parts.links(words, parts.actions(words, *work, view.currency), words("do.nothing"))
+    names = {key: findings.name(words, key) for key, *_ in changes}
+    parts.links(words, [*others, *parts.moved(words, changes, names)], words("overview.moved_none"))
+with said:
+    blocks.section(words("overview.alerts"), words, note=words("overview.alerts_note"))
+    parts.links(words, [finding for _, finding in alerts[:SHOWN_ALERTS]], words("overview.alerts_none"))
+    if len(alerts) > SHOWN_ALERTS:
+        st.caption(words("overview.alerts_more", n=words.number(len(alerts) - SHOWN_ALERTS)))
 
 flow = data.flow(asked)
 blocks.section(parts.flow(words, flow), words, note=words("overview.flow"))

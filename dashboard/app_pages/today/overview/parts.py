@@ -1,14 +1,20 @@
 """Sentences, columns and blocks of the page overview."""
 
+import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.today.overview import data, figures
+from dashboard.app_pages.today.overview.signals import Signal, every
 from dashboard.i18n import Words
-from dashboard.shared import findings
-from dashboard.shared.blocks import linked
+from dashboard.shared import findings, queries
+from dashboard.shared.blocks import between, link_to, linked
+from dashboard.shared.controls import controls
+from dashboard.shared.filters import View, is_telephone
 from dashboard.shared.findings import (
     RATES,
     Finding,
@@ -25,7 +31,10 @@ from dashboard.shared.findings import (
     with_change,
 )
 from dashboard.shared.queries import Change, Number
+from dashboard.shared.settled import with_young
 from pipelines.metrics import Metric
+
+CARDS = 3
 
 
 def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
@@ -87,13 +96,14 @@ PAGE_OF = {
 """The page that says more of a family of metrics."""
 
 
-def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> list[Finding]:
-    """Say each alert that lasts, newest first; `of` gives the metric of a key."""
+def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> list[tuple[dict[Any, Any], Finding]]:
+    """Say each alert that lasts, newest first, beside its row; `of` gives the metric of a key."""
     found = []
     for row in frame.to_dict("records"):
         rule, chosen, unit = row["rule"], of(row["rule"].metric), str(row["unit"])
         limits = [(k, v) for k, vs in rule.where.items() for v in vs] + list(row["cell"].items())
-        where = ", ".join(words.value(kind, v) for kind, v in limits)
+        shown = {"promise_id": "promise"}
+        where = ", ".join(words.value(shown.get(kind, kind), v) for kind, v in limits)
         name = words.either(*chosen.name) + (f" ({where})" if where else "")
         other = row["previous"] if rule.test in ("worse", "better") else rule.bound
         said = words(
@@ -105,7 +115,9 @@ def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> li
             since=words.day(row["since_at"]),
         )
         said = cautious(words, said, "" if pd.isna(row["caution"]) else str(row["caution"]))
-        found.append(Finding(PAGE_OF.get(chosen.family, "today"), said, 0.0))
+        link = [(shown.get(k, k), str(v)) for k, v in limits]
+        link += [("part", "control")] if "promise_id" in row["cell"] else []
+        found.append((row, Finding(PAGE_OF.get(chosen.family, "today"), said, 0.0, tuple(link))))
     return found
 
 
@@ -138,33 +150,131 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
     return most_important(found)
 
 
-def actions(
-    words: Words, due_refunds: pd.DataFrame, risk: pd.DataFrame, ranking: pd.DataFrame, currency: str
-) -> list[Finding]:
-    """Say what waits to be done, dearest first, with the money at stake."""
-    found = []
+@dataclass(frozen=True)
+class Card:
+    """One thing to do: the sentence and where it is done, who, until when, and the money at stake."""
+
+    finding: Finding
+    owner: str = ""
+    due: dt.date | None = None
+    money: float = float("nan")
+    currency: str = ""
+
+
+def cards(
+    words: Words,
+    due_refunds: pd.DataFrame,
+    risk: pd.DataFrame,
+    ranking: pd.DataFrame,
+    others: tuple[Sequence[Any], pd.DataFrame, int],
+    currency: str,
+) -> list[Card]:
+    """Say the three things to do first.
+
+    What somebody took on and is due, then what the law or a promise wants, products by the money at stake, parcels to
+    claim, checks that failed. `others` are the logged actions, the lost parcels and the failed checks.
+    """
+    logged, parcels, checks = others
+    found = [_logged(words, one, currency) for one in logged if one.due_on is not None]
     likely = likely_late(risk)
     for link, key, rows in (((), "do.refund", due_refunds), ((("part", "risk"),), "do.risk", likely)):
         if len(rows):
-            money = float(rows["amount"].sum())
-            sentence = told(words, key, (), n=words.number(len(rows)))
-            found.append(Finding("late", _worth(words, sentence, rows, money, currency), money, link))
-    for row in ranking[ranking["is_flagged"].astype(bool)].head(3).to_dict("records") if len(ranking) else ():
-        sentence = told(
-            words,
-            "do.product",
-            (),
-            name=str(row["name"]),
-            rate=words.percent(row["rate"], 0),
-            usual=words.percent(row["category_rate"], 0),
+            said, money = told(words, key, (), n=words.number(len(rows))), float(rows["amount"].sum())
+            due = pd.to_datetime(rows["due_at"]).min()
+            found.append(
+                Card(Finding("late", said, money, link), "", None if pd.isna(due) else due.date(), money, currency)
+            )
+    for row in ranking[ranking["is_flagged"].astype(bool)].head(CARDS).to_dict("records") if len(ranking) else ():
+        rates = {"rate": words.percent(row["rate"], 0), "usual": words.percent(row["category_rate"], 0)}
+        said = told(words, "do.product", row, name=str(row["name"]), **rates)
+        finding = Finding("product", said, row["at_stake"], (("product", str(row["style_id"])),))
+        found.append(Card(finding, "", None, float(row["at_stake"]), currency))
+    if len(parcels):
+        said, worth = told(words, "do.claim", parcels, n=words.number(len(parcels))), float(parcels["amount"].sum())
+        last = pd.to_datetime(parcels["deadline_on"]).min()
+        day = None if pd.isna(last) else last.date()
+        found.append(Card(Finding("claims", said, worth), "", day, worth, currency))
+    if checks:
+        said = told(words, "do.checks", (), n=words.number(checks))
+        found.append(Card(Finding("checks", said, 0.0), currency=currency))
+    return found[:CARDS]
+
+
+def _logged(words: Words, one: Any, currency: str) -> Card:
+    """Say an action that somebody took on."""
+    said = words("do.logged", kind=words.value("kind", one.kind), about=one.note or words("do.products"))
+    money = float("nan") if one.expected_money is None else float(one.expected_money)
+    finding = Finding("actions", said, 0.0, (("action", str(one.action_id)),))
+    return Card(finding, one.owner or "", one.due_on, money, currency)
+
+
+def show_cards(words: Words, found: Sequence[Card]) -> None:
+    """Show what to do first: who, until when, what is at stake, and the way to where it is done."""
+    if not found:
+        st.caption(words("do.nothing"))
+        return
+    with st.grid(len(found), min_column_width=300, gap="xsmall"):
+        for card in found:
+            with st.container(border=not is_telephone(), gap=None, height="stretch"):
+                linked(words, card.finding)
+                facts = [words.pair(words("do.owner"), card.owner or words("do.nobody"))]
+                facts += [words.pair(words("do.due"), words.day(card.due))] if card.due else []
+                facts += (
+                    [words("do.at_stake", amount=words.money(card.money, card.currency))]
+                    if card.money == card.money
+                    else []
+                )
+                st.caption(" · ".join(facts))
+
+
+def lines(view: View, keys: Sequence[str]) -> None:
+    """Show each number as one line: name, value, change, and its last twelve months with the unsettled ones dotted."""
+    words, asked = view.words, view.asked
+    if not keys:
+        return
+    rows = []
+    for key in keys:
+        found, change_of = queries.number(asked, key), queries.change(asked, key)
+        said, colour, _ = findings.change(
+            words, None if key in queries.GROWING else change_of, queries.metric(key).good
         )
-        said = _worth(words, sentence, row, row["at_stake"], currency)
-        found.append(Finding("product", said, row["at_stake"], (("product", str(row["style_id"])),)))
-    return most_important(found, 5)
+        months = with_young(data.last_year(asked), key)
+        rows.append(
+            figures.Line(
+                findings.name(words, key),
+                words.quantity(found.value, found.unit),
+                words("tile.growing") if key in queries.GROWING else said,
+                colour,
+                tuple(months["value"].astype(float)),
+                tuple(months["is_young"]),
+                between(words, found),
+            )
+        )
+    names = words("today.number"), words("today.value"), words("today.change"), words("today.months")
+    is_dark = st.context.theme.type == "dark"
+    st.html(figures.lines(rows, names, words("today.so_far"), is_dark=is_dark, is_narrow=is_telephone()))
+    behind = queries.DrillDown(keys[0], also=tuple(keys[1:]))
+    controls(view, words("rows.numbers"), "tiles_today", behind, queries.numbers(asked, *keys))
+    queries.unfiltered()
 
 
-def _worth(words: Words, sentence: str, rests: Any, money: float, currency: str) -> str:
-    return told(words, "do.worth", rests, sentence=sentence, amount=words.money(money, currency))
+def ways(words: Words, lasting: Sequence[Signal]) -> None:
+    """Show where the first sentence is looked into."""
+    if lasting:
+        link_to(words, lasting[0].finding.page, words("today.why"), **dict(lasting[0].finding.link))
+
+
+def signals(words: Words, asked: queries.PageQuestion, found: Sequence[tuple[dict[Any, Any], Finding]]) -> list[Signal]:
+    """List the signals that last, the gravest first; under a filter alerts, which are of the whole shop, are none."""
+    due, risk = queries.due(asked), queries.at_risk(asked)
+    waits = {"legal_refund": float(due["amount"].sum()) if len(due) else 0.0}
+    if len(risk):
+        waits |= {str(k): float(v) for k, v in risk.groupby("promise_id")["amount"].sum().items()}
+    charts = {promise: (weeks, waits.get(promise, 0.0)) for promise, weeks in data.charts(asked).items()}
+    drifts = data.delay_drifts(asked.source)
+    return every(
+        words, charts, () if asked.where else found, drifts.iloc[:0] if asked.where else drifts, queries.metric
+    )
 
 
 def most_important(found: Sequence[Finding], count: int = 3) -> list[Finding]:
