@@ -6,7 +6,6 @@
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import StopException
 
 from dashboard.i18n import inert
 from dashboard.shared import address, blocks, filters, places, queries, upload
@@ -36,7 +35,6 @@ except WarehouseMissing as reason:
     upload.first_start(words, str(reason))
 except BackhaulError as error:  # a sentence that says what, where and what to do next
     st.error(inert(words.translated(str(error))))
-except StopException:  # a page ended early; where the reader did not wait, the next run writes the address
-    address.leave(words, said)
-    raise
+except places.PageEnded:
+    pass
 address.leave(words, said)

@@ -31,7 +31,7 @@ def needs_one(view: View, *keys: str) -> None:
     if all(lacks.values()):
         _titled(view.words, places.title(view.words, places.current()))
         _missing(view.words, view.words("missing.page"), lacks, is_whole_page=True)
-        st.stop()
+        raise places.PageEnded
 
 
 def _titled(words: Words, finding: str, *, is_brief: bool = False) -> None:
@@ -75,7 +75,7 @@ def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool =
         st.caption(":material/info: " + words("filter.ignored", names=_listed(words, sorted(ignored))))
     if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
-        st.stop()
+        raise places.PageEnded
 
 
 def trust(view: View) -> None:

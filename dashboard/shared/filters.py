@@ -70,6 +70,8 @@ def bar(warehouse: Path, words: Words) -> View:
     A telephone has one pill that opens all of them.
     """
     source = queries.source(warehouse)
+    for dimension, code in st.session_state.pop("picked", {}).items():  # a mark that was chosen on the page
+        st.session_state[widget_key(dimension)] = [code]
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key="filters"):
         if is_telephone():
             with st.popover(words("filter.all"), icon=":material/tune:"):
@@ -206,6 +208,11 @@ def is_telephone() -> bool:
 def widget_key(dimension: str) -> str:
     """Name the widget of a dimension: the shop's own stand apart, so that none is called like another widget."""
     return dimension if dimension in (*DIMENSIONS, *PICKED) else f"{OWN}{dimension}"
+
+
+def offered(source: queries.Source) -> set[str]:
+    """Name the dimensions that a page can be filtered by."""
+    return {*DIMENSIONS, *PICKED, *queries.own_dimensions(source)}
 
 
 def take_back(dimension: str) -> None:

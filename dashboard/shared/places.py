@@ -76,6 +76,14 @@ SHEETS = (
 )
 """Every address, place by place in the order of the menu; the first is the one that opens."""
 
+
+class PageEnded(Exception):
+    """A page has nothing more to show: what had to be said is said.
+
+    `st.stop` would end the whole run, before the address is written.
+    """
+
+
 BY_ADDRESS = {sheet.address: sheet for sheet in SHEETS}
 
 

@@ -43,7 +43,8 @@ if shown == "booked":
         blocks.greyed(view, "returns_to_come_value")
     else:
         behind = queries.DrillDown("refunds_owed", (by,), table, is_dated=False)
-        blocks.table(words, table, title, parts.accrual_columns(words, view.currency), rows=14, behind=behind)
+        shown_rows = parts.grouped(words, table, by)
+        blocks.table(words, shown_rows, title, parts.accrual_columns(words, view.currency), rows=14, behind=behind)
     proof = data.accrual_backtest(asked)
     if len(proof):
         blocks.section(parts.booked_before(words, proof), words, note=words("accounts.proof_note"))

@@ -22,7 +22,7 @@ def bases_columns(words: Words, currency: str) -> Columns:
 
 def accrual_columns(words: Words, currency: str) -> Columns:
     """Show what to book for a month's or category's returns not settled yet."""
-    groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
+    groups = {"group": text(words("accounts.group"))}
     amounts = ("owed", "to_come", "liability", "low", "high", "by_law", "cost_of_goods", "cost_to_recover", "asset")
     return (
         groups
@@ -30,6 +30,13 @@ def accrual_columns(words: Words, currency: str) -> Columns:
         | {name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts}
         | {"reason": text(words("accounts.reason"))}
     )
+
+
+def grouped(words: Words, table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Name the month or category of each row; the first row is the total."""
+    write = words.month if by == "month" else lambda code: words.value("category", code)
+    names = [words("accounts.total") if i == 0 else write(code) for i, code in enumerate(table[by])]
+    return table.assign(group=names)
 
 
 def booked_columns(words: Words, currency: str) -> Columns:

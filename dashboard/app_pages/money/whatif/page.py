@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages.money.whatif import data, figures, parts
-from dashboard.shared import blocks, charts, queries
+from dashboard.shared import blocks, charts, places, queries
 from pipelines.errors import BackhaulError
 
 view = st.session_state["view"]
@@ -17,7 +17,7 @@ except BackhaulError as error:  # nothing of the selection says what such a poli
     with top:
         blocks.heading(view, words("page.try-policy"), ("margin_erosion",))
     blocks.nothing(words.translated(str(error)))
-    st.stop()
+    raise places.PageEnded from None
 with top:
     blocks.heading(view, parts.scenario(words, outcome, view.currency), ("margin_erosion",))
 shown = parts.outcomes(words, outcome, view.currency)

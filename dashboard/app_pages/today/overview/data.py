@@ -14,6 +14,7 @@ from dashboard.shared.queries import (
     as_change,
     can_compare,
     changes,
+    doubted,
     number,
     opened,
     question_of,
@@ -98,7 +99,7 @@ def open_actions(asked: Source) -> list[actions.Action]:
 def parcels_to_claim(asked: PageQuestion) -> pd.DataFrame:
     """List lost parcels that a carrier still has to pay for, the most pressing first."""
     found = analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))
-    return found[found["status"] == "eligible"]
+    return doubted(asked, found[found["status"] == "eligible"], "claims_open_amount")
 
 
 def last_year(asked: PageQuestion) -> PageQuestion:
