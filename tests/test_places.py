@@ -21,7 +21,11 @@ from dashboard.app_pages.today.overview import figures
 from dashboard.app_pages.today.overview.signals import FEWEST, behind
 from dashboard.i18n import LANGUAGES, Words
 from dashboard.shared import frames, places
+from pipelines import analyses
+from pipelines.load import load
 from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.pages import ADDRESSES, turn
 
 HOME = Path(dashboard.__file__).parent
@@ -197,3 +201,24 @@ def test_a_table_writes_numbers_and_days_in_the_readers_language(language: str, 
     html = written.to_html().replace("\u202f", " ").replace("\u00a0", " ")
     assert all(text in html for text in (number, day, Words(language).percent(0.283).replace("\u00a0", " "), "–"))
     assert not any("format" in settings["type_config"] for settings in config.values())
+
+
+def test_an_exchange_beside_a_refunded_withdrawal_owes_no_money(tmp_path: Path) -> None:
+    """Return R1 comes back with a second line that is exchanged and whose exchange no source records.
+
+    The withdrawal was refunded on 12 December: the legal date is kept, and nothing of R1 stands on the list.
+    """
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    first = next(row for row in shop["return_event"] if row["event_id"] == "1")
+    second = {"return_line_id": "R1-2", "order_line_id": "O1-2"}
+    for number, event in (("98", "requested"), ("99", "received")):
+        like = next(row for row in shop["return_event"] if row["return_line_id"] == "R1-1" and row["event"] == event)
+        kind = {"return_type": "exchange"} if event == "requested" else {}
+        shop["return_event"].append({**like, **second, "event_id": number, **kind})
+    assert first["return_type"] == "withdrawal"
+    settings = fresh(tmp_path)
+    (tmp_path / "in").mkdir()
+    load(settings, [write_shop(tmp_path / "in", shop)])
+    with current_build(settings.warehouse) as build:
+        due = analyses.refunds_due(build, days=1000)
+        assert "R1" not in {str(one).split(":")[-1] for one in due["return_id"]}
