@@ -87,7 +87,9 @@ def _written(words: Words, frame: pd.DataFrame, config: dict[str, Any]) -> tuple
 
     Gives the frame with what is shown of each value, and the columns without a format of their own.
     """
-    writers = {column: write for column in config if (write := _writer(words, config[column])) is not None}
+    writers: dict[Any, Any] = {
+        column: write for column in config if (write := _writer(words, config[column])) is not None
+    }
     plain = {
         column: {**settings, "type_config": {k: v for k, v in settings["type_config"].items() if k != "format"}}
         if column in writers

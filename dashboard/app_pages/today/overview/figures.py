@@ -1,9 +1,12 @@
 """Charts of the page overview: frames in, figures out, no Streamlit."""
 
+import tomllib
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -104,39 +107,40 @@ class Line:
     between: str = ""
 
 
+@cache
+def _markup() -> dict[str, str]:
+    """Read the markup of the lines by name."""
+    return tomllib.loads(Path(__file__).with_name("lines.toml").read_text(encoding="utf-8"))
+
+
 def lines(rows: Sequence[Line], heads: Sequence[str], so_far: str, *, is_dark: bool, is_narrow: bool) -> str:
     """Write numbers as a table whose last column draws their months; unsettled months are dotted.
 
     A table of its own: none of Streamlit's draws a dotted tail, and what stands in it is text that a reader's software
     reads. A narrow one has the change under the value.
     """
-    hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+    mark = _markup()
     named = [head for i, head in enumerate(heads) if i != _CHANGE or not is_narrow]
-    head = "".join(f'<th scope="col"><span style="{hidden}">{escape(name)}</span></th>' for name in named)
-    body = "".join(f"<tr>{''.join(_cells(one, so_far, is_dark, is_narrow))}</tr>" for one in rows)
-    style = "width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;line-height:1.25"
-    return f'<table style="{style};position:relative"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    head = "".join(mark["head"].format(name=escape(name)) for name in named)
+    body = "".join(mark["row"].format(cells="".join(_cells(one, so_far, is_dark, is_narrow))) for one in rows)
+    return mark["table"].format(head=head, body=body)
 
 
 _CHANGE = 2  # the place of the change among the columns
 
 
 def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
-    cell = "padding:3px 6px;border-bottom:1px solid rgba(128,140,150,.25);vertical-align:middle"
-    right = f"{cell};text-align:right"
-    small = f"white-space:nowrap;font-size:.8rem;color:{_CHANGES[is_dark][one.colour]}"
-    change = f'<span style="{small}">{escape(one.change)}</span>'
-    value = f'<strong style="white-space:nowrap;font-weight:600">{escape(one.value)}</strong>'
-    about = f' title="{escape(one.between)}"' if one.between else ""
-    values = (
-        [f'<td style="{right}"{about}>{value}<br>{change}</td>']
-        if is_narrow
-        else [f'<td style="{right}"{about}>{value}</td>', f'<td style="{right}">{change}</td>']
-    )
-    name = f'<th scope="row" style="{cell};text-align:left;font-weight:400">{escape(one.name)}</th>'
+    mark, colours, about = _markup(), _CHANGES[is_dark], escape(one.between)
+    change = mark["change"].format(colour=colours[one.colour], change=escape(one.change))
+    value = mark["value"].format(value=escape(one.value))
+    inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
     width = 84 if is_narrow else 2 * _WIDTH
-    drawn = f'<td style="{right};width:{width}px">{_drawn(one, so_far, _CHANGES[is_dark]["line"], width - 12)}</td>'
-    return [name, *values, drawn]
+    drawn = _drawn(one, so_far, colours["line"], width - 12)
+    return [
+        mark["name"].format(name=escape(one.name)),
+        *(mark["cell"].format(about=about, inner=text) for text in inner),
+        mark["drawn"].format(width=width, inner=drawn),
+    ]
 
 
 def _drawn(one: Line, so_far: str, colour: str, width: int) -> str:
@@ -151,14 +155,12 @@ def _drawn(one: Line, so_far: str, colour: str, width: int) -> str:
         up = (v - low) / (high - low) if high > low else 0.5
         return f"{_EDGE + i * step:.1f},{_HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE):.1f}"
 
+    mark = _markup()
     settled = [at(i, v) for i, v, young in known if not young]
     tail = [at(i, v) for i, v, young in known if young]
-    line = f'fill="none" stroke="{colour}" stroke-width="1.5" vector-effect="non-scaling-stroke" stroke-linecap="round"'
-    dotted = f'<polyline points="{" ".join([*settled[-1:], *tail])}" {line} stroke-dasharray="1 4"/>' if tail else ""
-    drawing = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none">'
-        f'<polyline points="{" ".join(settled)}" {line}/>{dotted}</svg>'
-    )
-    about = escape(f"{one.name}{f' ({so_far})' if tail else ''}")
-    coded = b64encode(drawing.encode()).decode()
-    return f'<img alt="{about}" width="{width}" height="{_HEIGHT}" src="data:image/svg+xml;base64,{coded}">'
+    drawn = mark["solid"].format(points=" ".join(settled), colour=colour)
+    if tail:
+        drawn += mark["dotted"].format(points=" ".join([*settled[-1:], *tail]), colour=colour)
+    coded = b64encode(mark["svg"].format(width=_WIDTH, height=_HEIGHT, lines=drawn).encode()).decode()
+    about = escape(f"{one.name} ({so_far})" if tail else one.name)
+    return mark["image"].format(about=about, width=width, height=_HEIGHT, coded=coded)
