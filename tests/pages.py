@@ -1,4 +1,7 @@
-"""Open a page of the app in a test, by its address."""
+"""Open a page of the app in a test, by its address, and read the lines of Today."""
+
+import re
+from html import unescape
 
 from streamlit.testing.v1 import AppTest
 
@@ -18,3 +21,10 @@ def turn(app: AppTest, address: str) -> AppTest:
     wanted = "" if address == ADDRESSES[0] else address
     app._page_hash = next(key for key, page in registered.items() if page.get("url_pathname") == wanted)
     return app
+
+
+def lines(app: AppTest) -> list[tuple[str, str, str]]:
+    """Give the numbers that Today shows as lines: name, value and change."""
+    rows = [row for one in app.get("html") for row in re.findall(r"<tr>(.*?)</tr>", str(one.proto.body))]
+    found = [re.findall(r"<(?:th scope=.row.|strong|span)[^>]*>([^<]*)<", row) for row in rows]
+    return [(unescape(a), unescape(b), unescape(c)) for a, b, c in (row for row in found if len(row) == 3)]

@@ -26,7 +26,7 @@ from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import TINY_SHOP, fresh, write_shop
-from tests.pages import ADDRESSES, turn
+from tests.pages import ADDRESSES, lines, turn
 
 HOME = Path(dashboard.__file__).parent
 VIEWS: tuple[dict[str, str], ...] = ({}, {"category": "dresses", "period": "6m"})
@@ -132,6 +132,17 @@ def test_a_mark_that_is_chosen_filters_every_page_and_a_chip_takes_it_back(
     assert app.query_params["category"] in ("dresses", ["dresses"])
     app.button(key="chip_category").click().run()
     assert "category" not in app.query_params
+
+
+def test_today_shows_five_lines_and_three_cards(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    assert not app.exception
+    shown_lines = lines(app)
+    assert len(shown_lines) == 5
+    assert all(re.search(r"\d", value) for _, value, _ in shown_lines)
+    owners = [c.value for c in app.caption if str(c.value).startswith(Words("en")("do.owner"))]
+    assert len(owners) == 3
 
 
 def test_the_same_words_show_the_same_number(tiny_settings: Settings) -> None:

@@ -32,7 +32,7 @@ from pipelines.sources.headings import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
-from tests.pages import turn
+from tests.pages import lines, turn
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
 # refunded.
@@ -291,7 +291,7 @@ def test_numbers_of_a_damaged_build_are_made_again_from_the_page(
     assert "is damaged" in opened.error[0].value
     opened.button(key="again").click().run()
     assert not opened.exception
-    assert opened.metric
+    assert lines(opened)
 
 
 @pytest.mark.usefixtures("private")

@@ -43,7 +43,11 @@ with moved:
     blocks.section(words("overview.moved"), words)
     changes = data.moved(asked)
     names = {key: findings.name(words, key) for key, *_ in changes}
-    parts.links(words, [*others, *parts.moved(words, changes, names)], words("overview.moved_none"))
+    parts.links(
+        words,
+        [*(one for one in others if one.weight > 0), *parts.moved(words, changes, names)],
+        words("overview.moved_none"),
+    )
 with said:
     blocks.section(words("overview.alerts"), words, note=words("overview.alerts_note"))
     parts.links(words, [finding for _, finding in alerts[:SHOWN_ALERTS]], words("overview.alerts_none"))

@@ -157,8 +157,7 @@ class Card:
     finding: Finding
     owner: str = ""
     due: dt.date | None = None
-    money: float = float("nan")
-    currency: str = ""
+    stake: str = ""
 
 
 def cards(
@@ -182,30 +181,40 @@ def cards(
             said, money = told(words, key, (), n=words.number(len(rows))), float(rows["amount"].sum())
             due = pd.to_datetime(rows["due_at"]).min()
             found.append(
-                Card(Finding("late", said, money, link), "", None if pd.isna(due) else due.date(), money, currency)
+                Card(
+                    Finding("late", said, money, link),
+                    "",
+                    None if pd.isna(due) else due.date(),
+                    _stake(words, rows, money, currency),
+                )
             )
     for row in ranking[ranking["is_flagged"].astype(bool)].head(CARDS).to_dict("records") if len(ranking) else ():
         rates = {"rate": words.percent(row["rate"], 0), "usual": words.percent(row["category_rate"], 0)}
         said = told(words, "do.product", row, name=str(row["name"]), **rates)
         finding = Finding("product", said, row["at_stake"], (("product", str(row["style_id"])),))
-        found.append(Card(finding, "", None, float(row["at_stake"]), currency))
+        found.append(Card(finding, "", None, _stake(words, row, float(row["at_stake"]), currency)))
     if len(parcels):
         said, worth = told(words, "do.claim", parcels, n=words.number(len(parcels))), float(parcels["amount"].sum())
         last = pd.to_datetime(parcels["deadline_on"]).min()
         day = None if pd.isna(last) else last.date()
-        found.append(Card(Finding("claims", said, worth), "", day, worth, currency))
+        found.append(Card(Finding("claims", said, worth), "", day, _stake(words, parcels, worth, currency)))
     if checks:
         said = told(words, "do.checks", (), n=words.number(checks))
-        found.append(Card(Finding("checks", said, 0.0), currency=currency))
+        found.append(Card(Finding("checks", said, 0.0)))
     return found[:CARDS]
+
+
+def _stake(words: Words, rests: Any, money: float, currency: str) -> str:
+    """Say what is at stake, with what the sum does not rest on; nothing where it is not known."""
+    return told(words, "do.at_stake", rests, amount=words.money(money, currency)) if money == money else ""
 
 
 def _logged(words: Words, one: Any, currency: str) -> Card:
     """Say an action that somebody took on."""
-    said = words("do.logged", kind=words.value("kind", one.kind), about=one.note or words("do.products"))
+    said = told(words, "do.logged", (), kind=words.value("kind", one.kind), about=one.note or words("do.products"))
     money = float("nan") if one.expected_money is None else float(one.expected_money)
     finding = Finding("actions", said, 0.0, (("action", str(one.action_id)),))
-    return Card(finding, one.owner or "", one.due_on, money, currency)
+    return Card(finding, one.owner or "", one.due_on, _stake(words, (), money, currency))
 
 
 def show_cards(words: Words, found: Sequence[Card]) -> None:
@@ -219,11 +228,7 @@ def show_cards(words: Words, found: Sequence[Card]) -> None:
                 linked(words, card.finding)
                 facts = [words.pair(words("do.owner"), card.owner or words("do.nobody"))]
                 facts += [words.pair(words("do.due"), words.day(card.due))] if card.due else []
-                facts += (
-                    [words("do.at_stake", amount=words.money(card.money, card.currency))]
-                    if card.money == card.money
-                    else []
-                )
+                facts += [card.stake] if card.stake else []
                 st.caption(" · ".join(facts))
 
 
