@@ -24,6 +24,8 @@ from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
 from pipelines.settings import Settings
 
+SHORT = 24  # letters of a link that keeps its width; a longer one is cut where a window is narrow
+
 
 def needs_one(view: View, *keys: str) -> None:
     """Stop a page whose files support none of these numbers: one block says what it would show, and what to ask for."""
@@ -372,7 +374,8 @@ def link_to(words: Words, page: str, label: str, *, icon: str = ":material/arrow
     """
     target, query = places.page(words, places.sheet(page)), address.view(**more) or None
     if not is_telephone():
-        st.page_link(target, label=label, icon=icon, query_params=query)
+        is_short = len(label) <= SHORT
+        st.page_link(target, label=label, icon=icon, query_params=query, width="content" if is_short else "stretch")
     elif st.button(label, key=f"to_{page}_{label}", icon=icon, type="tertiary"):
         st.switch_page(target, query_params=query)
 

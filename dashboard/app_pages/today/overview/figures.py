@@ -134,8 +134,8 @@ def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     change = mark["change"].format(colour=colours[one.colour], change=escape(one.change))
     value = mark["value"].format(value=escape(one.value))
     inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
-    width = 84 if is_narrow else 2 * _WIDTH
-    drawn = _drawn(one, so_far, colours["line"], width - 12)
+    width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
+    drawn = _drawn(one, so_far, colours["line"], of_image)
     return [
         mark["name"].format(name=escape(one.name)),
         *(mark["cell"].format(about=about, inner=text) for text in inner),
@@ -143,7 +143,7 @@ def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     ]
 
 
-def _drawn(one: Line, so_far: str, colour: str, width: int) -> str:
+def _drawn(one: Line, so_far: str, colour: str, width: str) -> str:
     """Draw the months of a number: settled ones as a line, those that still move as dots that go on from it."""
     known = [(i, v, young) for i, (v, young) in enumerate(zip(one.months, one.is_young, strict=True)) if v == v]
     if len(known) < 2:
