@@ -35,10 +35,11 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
 from tests.conftest import fresh
+from tests.pages import ADDRESSES, turn
 from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
-PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
+PAGES = ADDRESSES
 COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
 FILTERS = 4  # shapes by which every filter is set on every page where each sets one in so many
@@ -159,7 +160,7 @@ class Depth:
 
 WHOLE = Depth("whole", languages=len(LANGUAGES), rows=True, filtered=True, cuts=6, verbs="all")
 PARTS = Depth("parts")
-LANDING = Depth("landing", pages=("overview",), parts=False, cuts=0, verbs="none")
+LANDING = Depth("landing", pages=("today",), parts=False, cuts=0, verbs="none")
 BRIEF = Depth("brief", parts=False, cuts=0, verbs="none", is_third=True)
 DEPTHS = {
     "rows": WHOLE,
@@ -265,7 +266,7 @@ def open_pages(
         if rows:
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
-        app.query_params["lang"] = language.upper()
+        app.query_params["lang"] = language
         app.run()
         for page in pages:
             _Page(app, page, language, walk, rows).open(parts, filtered)
@@ -282,7 +283,7 @@ class _Page:
     clicked: set[str] = field(default_factory=set)
 
     def open(self, parts: bool, filtered: int | None) -> None:
-        self.app.switch_page(f"app_pages/{self.page}/page.py").run()
+        turn(self.app, self.page).run()
         self.look("")
         if parts:
             self.part("")
@@ -307,7 +308,7 @@ class _Page:
         """Choose each option of each control that is not chosen from yet, whatever it opens included."""
         self.behind(at)
         for kind in ("button_group", "selectbox"):
-            for key in [c.key for c in self.app.get(kind) if c.key not in (None, "lang", "period", "against")]:
+            for key in [c.key for c in self.app.get(kind) if c.key not in (None, "lang")]:
                 if key not in self.chosen:
                     self.chosen.add(key)
                     self.each(kind, key, at)
@@ -353,16 +354,17 @@ class _Page:
                 if (chosen := next((m for m in self.app.multiselect if m.key == key), None)) is not None:
                     chosen.set_value([])
         for key in ("period", "against"):
-            if (box := next((s for s in self.app.selectbox if s.key == key), None)) is not None:
-                box.select_index(0)
+            if (box := next((r for r in self.app.radio if r.key == key), None)) is not None:
+                box.set_value(box.options[0])
         self.app.run()
         self.look(" every filter cleared")
 
     def choose(self, key: str, place: int) -> None:
-        box = next((s for s in self.app.selectbox if s.key == key), None)
+        box = next((r for r in self.app.radio if r.key == key), None)
         if box is not None:
-            box.select_index(place).run()
-            self.look(f" {key}={box.options[place]}")
+            option = box.options[place]
+            box.set_value(option).run()
+            self.look(f" {key}={option}")
 
 
 def ask_metrics(

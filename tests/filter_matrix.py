@@ -1,4 +1,4 @@
-"""Every page and part under every filter of the sidebar.
+"""Every page and part under every filter of the bar.
 
 What was asked carries the filter, or the page says that it does not. Every door of `pipelines.metrics` and of
 `pipelines.analyses` that takes a build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints
@@ -21,15 +21,22 @@ from unittest.mock import patch
 from streamlit.testing.v1 import AppTest
 
 from dashboard.i18n import Words
-from dashboard.shared import filters, queries, rows_behind
+from dashboard.shared import filters, places, queries, rows_behind
 from pipelines import analyses, metrics
 from pipelines.metrics import Question
 from tests.every_part import HOME
+from tests.pages import ADDRESSES, WITHOUT_NUMBERS, turn
 
-PAGES = [
-    p for p in sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py")) if p not in ("data", "policies")
+PAGES = [address for address in ADDRESSES if address not in WITHOUT_NUMBERS]
+ASKING = [
+    queries,
+    rows_behind,
+    *(
+        importlib.import_module(f"dashboard.app_pages.{sheet.place}.{sheet.subject}.data")
+        for sheet in places.SHEETS
+        if sheet.is_first and sheet.address not in WITHOUT_NUMBERS
+    ),
 ]
-ASKING = [queries, rows_behind, *(importlib.import_module(f"dashboard.app_pages.{page}.data") for page in PAGES)]
 NO_NUMBERS = {
     "dimensions",
     "own_dimensions",
@@ -120,21 +127,20 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
     names = {dimension: EN.dimension(dimension).lower() for dimension in chosen}
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(warehouse)), watched() as asked:
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
-        app.query_params["lang"] = "EN"
         for dimension, value in chosen.items():
             app.query_params[filters.widget_key(dimension)] = value
         app.run()
         for page in pages:
-            app.switch_page(f"app_pages/{page}/page.py")
+            turn(app, page)
             options: list[str | None] = [None]
             for option in options:  # the first view of a page tells its parts
                 forget()
                 asked.clear()
                 if option is not None:
-                    next(c for c in app.get("button_group") if c.key == f"{page}_part").set_value(option)
+                    next(c for c in app.get("button_group") if c.key == "part").set_value(option)
                 app.run()
                 if option is None and parts:
-                    options += _options(app, page)[1:]
+                    options += _options(app)[1:]
                 found.cells += 1
                 at = f"{page}/{option or 'first'} under {', '.join(chosen)}"
                 found.errors += [f"{at}: {e.value}" for e in (*app.exception, *app.error)]
@@ -150,18 +156,18 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
                 found.dropped += [f"{at}: {drop}" for drop in silent]
 
 
-def _options(app: AppTest, page: str) -> list[str]:
-    return next((list(c.options) for c in app.get("button_group") if c.key == f"{page}_part"), [])
+def _options(app: AppTest) -> list[str]:
+    return next((list(c.options) for c in app.get("button_group") if c.key == "part"), [])
 
 
 def values(warehouse: Path) -> dict[str, str]:
-    """Give a value of each filter of the sidebar that has rows."""
+    """Give a value of each filter of the bar that has rows."""
     source = queries.source(warehouse)
     first: dict[str, str] = {}
     for dimension in (*filters.DIMENSIONS, *queries.own_dimensions(source)):
         listed = queries.values(source, dimension)
         if len(listed) > 1:
-            first[dimension] = EN.value(dimension, listed[0])
+            first[dimension] = listed[0]
     return first
 
 

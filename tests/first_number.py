@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard
 from pipelines.sources import mappings
+from tests.pages import turn
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
@@ -43,15 +44,15 @@ def typed(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def opened(folder: Path, page: str = "overview") -> AppTest:
+def opened(folder: Path, page: str = "today") -> AppTest:
     """Open a page on the warehouse of a folder."""
     before = os.environ.get("BACKHAUL_WAREHOUSE")
     os.environ["BACKHAUL_WAREHOUSE"] = str(folder / "warehouse")
     try:
         found = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120)
-        found.query_params["lang"] = "EN"
+        found.query_params["lang"] = "en"
         found.run()
-        return found if page == "overview" else found.switch_page(f"app_pages/{page}/page.py").run()
+        return found if page == "today" else turn(found, page).run()
     finally:
         os.environ.pop("BACKHAUL_WAREHOUSE")
         if before is not None:
@@ -67,9 +68,9 @@ def reached(folder: Path, *lines: str) -> FirstNumber:
     landing = opened(folder)
     assert not landing.exception
     assert not landing.error
-    numbers = [m for m in landing.metric if re.search(r"\d", m.value)]
-    assert numbers, [m.label for m in landing.metric]
-    return FirstNumber(numbers[0].label, numbers[0].value, time.monotonic() - begun)
+    numbers = [(name, value) for name, value, _ in lines(landing) if re.search(r"\d", value)]
+    assert numbers, lines(landing)
+    return FirstNumber(*numbers[0], time.monotonic() - begun)
 
 
 def systems() -> list[str]:

@@ -102,10 +102,10 @@ def test_every_page_opens(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "page"),
     [
-        ("a currency nobody has a rate for", "overview"),  # the most frequent currency is none that can be read
-        ("a single huge count", "data"),  # rows in quarantine and fields taken for missing: two tables of one kind
+        ("a currency nobody has a rate for", "today"),  # the most frequent currency is none that can be read
+        ("a single huge count", "checks"),  # rows in quarantine and fields taken for missing: two tables of one kind
         ("returned before they were ordered", "returns"),  # nothing counts, and one group is asked for
-        ("thirty years between two orders", "accounts"),  # under a filter nothing is to come
+        ("thirty years between two orders", "book"),  # under a filter nothing is to come
     ],
 )
 def test_what_the_walk_through_all_shapes_found_stays_mended(name: str, page: str, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_the_walk_through_all_shapes_found_stays_mended(name: str, page: st
     settings = every_part.loaded(SHAPES[name], tmp_path, walk)
     assert settings is not None
     every_part.open_pages(
-        settings, "fr", walk, parts=page == "data", rows=False, filtered=0 if page == "accounts" else None, pages=[page]
+        settings, "fr", walk, parts=page == "checks", rows=False, filtered=0 if page == "book" else None, pages=[page]
     )
     every_part.ask_metrics(settings, walk, (), rows=False)
     assert walk.errors == []

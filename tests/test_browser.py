@@ -17,12 +17,12 @@ from urllib.parse import urlparse
 
 import pytest
 
-import dashboard
 from dashboard.shared.upload import rows
 from pipelines.cli.pages import command, environment
 from pipelines.outputs import export
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
+from tests.pages import ADDRESSES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
 FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
@@ -37,7 +37,6 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-quic",
 ]
-PAGES = sorted(path.parent.name for path in Path(dashboard.__file__).parent.glob("app_pages/*/page.py"))
 PATIENCE = 120_000
 HARMLESS = ("preload", "_stcore")
 
@@ -84,6 +83,12 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+TELEPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0"
+    " Mobile/15E148 Safari/604.1"
+)
 
 
 class Visit:
@@ -144,34 +149,47 @@ def visit(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterato
 
 @pytest.mark.parametrize("visit", [1440, 390], indirect=True)
 def test_every_page_fits_the_window(visit: Visit) -> None:
-    for name in PAGES:
-        visit.open(name if name != "overview" else "")
+    for name in ADDRESSES:
+        visit.open(name if name != "today" else "")
         assert visit.exceptions() == [], name
         assert visit.title(), name
         assert visit.overflow() <= 0, name
 
 
 def test_a_link_restores_the_view(visit: Visit) -> None:
-    visit.open("returns?lang=FR&period=90+derniers+jours&category=Chaussures&returns_part=Motifs")
-    assert visit.chosen("Période") == "90 derniers jours"
-    assert "Chaussures" in visit.page.get_by_test_id("stSidebar").inner_text()
-    assert visit.page.get_by_role("radio", name="Motifs").get_attribute("aria-checked") == "true"
+    visit.open("returns?lang=fr&period=90d&category=dresses&part=speed")
+    bar = visit.page.locator(".st-key-filters").inner_text()
+    assert "90 derniers jours" in bar
+    assert "Catégorie : Robes" in bar.replace("\u00a0", " ")
+    assert visit.page.get_by_role("radio", name="Délai de retour").get_attribute("aria-checked") == "true"
+
+
+def test_a_link_to_what_is_not_known_says_so(visit: Visit) -> None:
+    visit.open("reasons?category=Robes&nonsense=1")
+    said = visit.page.get_by_test_id("stAlert").all_inner_texts()
+    assert [word in text for word, text in zip(("“Robes”", "“1”"), said, strict=True)] == [True, True]
+    visit.page.wait_for_function("!location.search")
 
 
 def test_a_filter_goes_into_the_link_and_to_the_next_page(visit: Visit) -> None:
     visit.open("returns")
+    visit.page.get_by_role("button", name="More", exact=False).first.click()
     visit.page.get_by_label("Category").click()
     visit.page.get_by_role("option", name="Dresses").click()
     visit.page.keyboard.press("Escape")
-    visit.page.wait_for_url("**category=Dresses**")
-    visit.page.get_by_role("link", name="Margin").first.click()
-    visit.page.wait_for_url("**/margin**category=Dresses**")
+    visit.page.wait_for_url("**category=dresses**")
+    visit.settle()
+    visit.page.get_by_role("button", name="Money").first.click()
+    visit.page.get_by_role("link", name="Where the margin went").first.click()
+    visit.page.wait_for_url("**/margin**category=dresses**")
     visit.settle()
     assert visit.exceptions() == []
+    visit.page.locator(".st-key-chip_category button").click()
+    visit.page.wait_for_function("!location.search.includes('category')")
 
 
 def test_a_scenario_is_shared_by_its_link(visit: Visit) -> None:
-    visit.open("whatif")
+    visit.open("try-policy")
     unchanged = visit.title()
     visit.page.get_by_label("Additional fee per return").click()
     visit.page.get_by_role("option", name="€2.00").click()
@@ -186,7 +204,7 @@ def test_a_scenario_is_shared_by_its_link(visit: Visit) -> None:
 
 
 def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
-    visit.open("?period=Last+90+days")
+    visit.open("?period=90d")
     before = visit.title()
     visit.page.get_by_role("radio", name="FR").click()
     visit.page.wait_for_url("**lang=**")
@@ -194,11 +212,11 @@ def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
     visit.settle()
     visit.page.reload()
     visit.settle()
-    assert visit.chosen("Période") == "90 derniers jours"
+    assert "90 derniers jours" in visit.page.locator(".st-key-filters").inner_text()
 
 
 def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_path: Path) -> None:
-    visit.open("emissions")
+    visit.open("carbon")
     bar = visit.page.locator(".stPlotlyChart .barlayer .point path").last
     bar.scroll_into_view_if_needed()
     box = bar.bounding_box()

@@ -36,6 +36,7 @@ from pipelines.warehouse import state
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.sql import connect, quote, read_sql
 from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
+from tests.pages import ADDRESSES, turn
 from tests.test_cli import run
 from tests.test_policies import GOOD
 from tests.test_serve import Client, served
@@ -63,14 +64,10 @@ HOSTILE = {
 
 ROOT = Path(__file__).parents[1]
 PARTS: dict[str, tuple[str, ...]] = {
-    "returns": ("reasons", "places"),
-    "products": ("one",),
+    **dict.fromkeys(ADDRESSES, ()),
     "margin": ("goods",),
-    "policies": ("versions",),
-    "data": ("sources",),
-    **dict.fromkeys(("accounts", "emissions", "forecast", "overview", "promises", "recovery", "whatif"), ()),
 }
-"""Every page, and parts that name what is in the data."""
+"""Every page, and parts beside its first that name what is in the data."""
 
 
 def hostile_shop() -> dict[str, list[dict[str, str]]]:
@@ -592,20 +589,19 @@ def test_a_figure_writes_its_texts_and_reads_line_breaks_alone() -> None:
 
 
 def test_every_page_is_walked() -> None:
-    assert set(PARTS) == {path.parent.name for path in ROOT.glob("dashboard/app_pages/*/page.py")}
+    assert set(PARTS) == set(ADDRESSES)
 
 
 @pytest.mark.parametrize("page", PARTS)
 def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(hostile.warehouse))
     app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=300)
-    app.session_state["lang"] = "EN"
     app.run()
-    app.switch_page(f"app_pages/{page}/page.py").run()
+    turn(app, page).run()
     assert not app.exception
-    for part in PARTS[page]:
+    for part in ("", *PARTS[page]):
         if part:
-            app.session_state[f"{page}_part"] = part
+            app.session_state["part"] = part
             app.run()
         assert not app.exception
         texts = [

@@ -115,11 +115,11 @@ def test_a_number_whose_rows_do_not_carry_them_says_so(build: Build) -> None:
             metrics.statistics(build, key, by=[name])
 
 
-def test_the_sidebar_filters_by_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_filters_by_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are called as the mapping calls them, and a link holds what was chosen."""
     opened = app(settings.warehouse, monkeypatch, own_region="West").run()
     assert not opened.exception
-    filters = {m.key: (m.label, m.value) for m in opened.sidebar.multiselect if str(m.key).startswith("own_")}
+    filters = {m.key: (m.label, m.value) for m in opened.multiselect if str(m.key).startswith("own_")}
     assert filters == {
         "own_region": ("region", ["West"]),
         "own_ship_mode": ("ship_mode", []),

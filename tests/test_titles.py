@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.app_pages.promises import parts as promises
+from dashboard.app_pages.refunds.promises import parts as promises
 from dashboard.i18n import Words
 from dashboard.shared import findings
 from pipelines import analyses, metrics
@@ -23,6 +23,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests import any_shop
 from tests.conftest import fresh
+from tests.pages import ADDRESSES, WITHOUT_NUMBERS, turn
 
 HOME = Path(dashboard.__file__).parent
 NOTHING_LOST: dict[str, tuple[str, ...]] = {
@@ -76,23 +77,23 @@ def _walk(settings: Settings, language: str, *pages: str) -> Iterator[tuple[str,
         app.query_params["lang"] = language
         app.run()
         for page in pages:
-            app.switch_page(f"app_pages/{page}/page.py").run()
+            turn(app, page).run()
             assert not app.exception, page
             yield from ((page, title) for title in _titles(app))
-            parts = [g for g in app.get("button_group") if str(g.key).endswith("_part")]
+            parts = [g for g in app.get("button_group") if g.key == "part"]
             for part in parts[0].options[1:] if parts else ():
-                group = next(g for g in app.get("button_group") if g.key == parts[0].key)
+                group = next(g for g in app.get("button_group") if g.key == "part")
                 group.set_value(part)
                 app.run()
                 assert not app.exception, (page, part)
                 yield from ((f"{page}, {part}", title) for title in _titles(app))
 
 
-PAGES = sorted(p.parent.name for p in HOME.glob("app_pages/*/page.py") if p.parent.name not in ("data", "policies"))
+PAGES = [address for address in ADDRESSES if address not in WITHOUT_NUMBERS]
 
 
 def test_every_title_with_a_number_says_its_caution(lossy: Settings) -> None:
-    numbered = [t for t in dict.fromkeys(_walk(lossy, "EN", *PAGES)) if re.search(r"\d", t[1])]
+    numbered = [t for t in dict.fromkeys(_walk(lossy, "en", *PAGES)) if re.search(r"\d", t[1])]
     silent = [t for t in numbered if "(caution: " not in t[1]]
     unsaid = [t for t in silent if not re.search("|".join(NOTHING_LOST), t[1])]
     assert not unsaid, "\n".join(map(str, unsaid))
@@ -103,7 +104,7 @@ def test_every_title_with_a_number_says_its_caution(lossy: Settings) -> None:
 
 
 def test_a_title_says_its_caution_in_french(lossy: Settings) -> None:
-    titles = [t.replace("\u00a0", " ") for _, t in _walk(lossy, "FR", "products") if re.search(r"\d", t)]
+    titles = [t.replace("\u00a0", " ") for _, t in _walk(lossy, "fr", "products") if re.search(r"\d", t)]
     assert titles
     assert all("(prudence : " in t and "ne nomment aucune commande" in t for t in titles), titles
 

@@ -16,6 +16,7 @@ from pipelines.settings import Settings
 from pipelines.sources import headings
 from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.build import current_build
+from tests.pages import turn
 
 LEAST = {
     "order_line": (
@@ -147,14 +148,14 @@ def test_status_names_what_one_more_column_would_unlock(
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> AppTest:
     found = app(settings.warehouse, monkeypatch, lang=language).run()
-    return found.switch_page(f"app_pages/{page}/page.py").run()
+    return turn(found, page).run()
 
 
 @pytest.mark.parametrize(
     ("language", "page", "owner", "sentence"),
     [
-        ("EN", "emissions", "the carrier", "Please export as a file"),
-        ("FR", "whatif", "la comptabilité", "Merci d'exporter dans un fichier"),
+        ("EN", "carbon", "the carrier", "Please export as a file"),
+        ("FR", "try-policy", "la comptabilité", "Merci d'exporter dans un fichier"),
     ],
 )
 def test_a_page_without_any_number_shows_one_block(
@@ -173,16 +174,15 @@ def test_numbers_that_wait_stand_in_one_block_beside_those_that_are_known(
     least: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = opened(least, monkeypatch, "returns", "EN")
-    found.session_state["returns_part"] = "reasons"
-    found.run()
     assert not found.exception
     assert [m.label for m in found.metric][:2] == ["Returned so far", "Expected final rate"]
+    turn(found, "reasons").run()
     assert any("the reason of each return (column return_reason)" in block.value for block in found.code)
 
 
 def test_the_data_page_lists_whom_to_ask_for_what(least: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = opened(least, monkeypatch, "data", "EN")
-    found.session_state["data_part"] = "coverage"
+    found = opened(least, monkeypatch, "checks", "EN")
+    found.session_state["part"] = "coverage"
     found.run()
     assert not found.exception
     assert len(found.code) == len(unlocks.requests(facts(least)))

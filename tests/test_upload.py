@@ -32,6 +32,7 @@ from pipelines.sources.headings import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
+from tests.pages import lines, turn
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
 # refunded.
@@ -255,7 +256,7 @@ def private() -> Iterator[None]:
 
 def dropped(settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str = "EN") -> AppTest:
     """The first start, with a file dropped."""
-    opened = app(settings.warehouse, monkeypatch, lang=language).run().switch_page("app_pages/data/page.py").run()
+    opened = turn(app(settings.warehouse, monkeypatch, lang=language).run(), "add").run()
     return opened.file_uploader[0].upload("../orders 2025-10.csv", ORDERS, "text/csv").run()
 
 
@@ -273,7 +274,7 @@ def test_from_an_empty_folder_to_a_number(settings: Settings, monkeypatch: pytes
     opened.button(key="upload_load").click().run()
     assert not opened.exception
     assert words("upload.done", n="4") in said(opened)
-    opened.switch_page("app_pages/returns/page.py").run()
+    turn(opened, "returns").run()
     assert not opened.exception
     assert opened.metric[0].value == words.percent(3 / 5)  # 3 of 5 units came back; L4 is quarantined
 
@@ -290,7 +291,7 @@ def test_numbers_of_a_damaged_build_are_made_again_from_the_page(
     assert "is damaged" in opened.error[0].value
     opened.button(key="again").click().run()
     assert not opened.exception
-    assert opened.metric
+    assert lines(opened)
 
 
 @pytest.mark.usefixtures("private")

@@ -28,7 +28,7 @@ _MORE_OR_LESS = {"under ": "moins\u00a0de\u00a0", "over ": "plus\u00a0de\u00a0"}
 def catalogue(language: str) -> dict[str, str]:
     """Every string of a language by dotted key.
 
-    >>> catalogue("fr")["page.returns"]
+    >>> catalogue("fr")["place.returns"]
     'Retours'
     """
     text = Path(__file__).with_name(f"{language}.toml").read_text(encoding="utf-8")

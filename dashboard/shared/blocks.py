@@ -18,52 +18,58 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import charts, findings, queries
+from dashboard.shared import address, charts, findings, places, queries
 from dashboard.shared.controls import controls, mark_at, narrowed
-from dashboard.shared.filters import View, widget_key
+from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
 from pipelines.settings import Settings
 
+SHORT = 24  # letters of a link that keeps its width; a longer one is cut where a window is narrow
 
-def needs_one(view: View, page: str, *keys: str) -> None:
+
+def needs_one(view: View, *keys: str) -> None:
     """Stop a page whose files support none of these numbers: one block says what it would show, and what to ask for."""
     lacks = {key: queries.number(view.asked, key).lacks for key in keys}
     if all(lacks.values()):
-        st.title(view.words(f"page.{page}"), anchor=False)
-        st.caption(view.words(f"question.{page}"))
+        _titled(view.words, places.title(view.words, places.current()))
         _missing(view.words, view.words("missing.page"), lacks, is_whole_page=True)
-        st.stop()
+        raise places.PageEnded
 
 
-def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
+def _titled(words: Words, finding: str, *, is_brief: bool = False) -> None:
+    """Show the way to a page, what it found as its title, and the question that it answers."""
+    sheet = places.current()
+    if is_brief:
+        st.title(finding, anchor=False, help=words(f"question.{sheet.address}"))
+        return
+    crumbs(words, sheet)
+    place = st.empty()
+    place.title(finding, anchor=False)
+    st.session_state["title"] = None if sheet.is_first else place
+    st.caption(words(f"question.{sheet.address}"))
+
+
+def crumbs(words: Words, sheet: places.Sheet) -> None:
+    """Show where a page stands: its place, as a link, and its name."""
+    first, place = places.sheets(sheet.place)[0], words(f"place.{sheet.place}")
+    if sheet == first:
+        st.caption(f"{places.PLACES[sheet.place]} {place} › {places.title(words, sheet)}")
+        return
+    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key="crumbs"):
+        link_to(words, first.address, place, icon=places.PLACES[sheet.place])
+        st.caption(f"› {places.title(words, sheet)}")
+
+
+def heading(view: View, finding: str, keys: Sequence[str], *, needs_rows: bool = True, is_brief: bool = False) -> None:
     """Show a page's finding as its title, its question, and how far the numbers can be trusted.
 
-    Stop where there is nothing to show.
+    The finding of a subject heads its first page; the others take that of their first section. A brief one leaves the
+    question and the trust to the page. Stop where there is nothing to show.
     """
-    words = view.words
-    st.title(finding, anchor=False)
-    st.caption(words(f"question.{page}"))
-    trust = queries.trust(view.source)
-    with st.container(horizontal=True, gap="small"):
-        st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
-        st.badge(
-            words("badge.span", since=words.day(view.since), until=words.day(view.until)),
-            icon=":material/date_range:",
-            color="gray",
-        )
-        if trust.failed_checks:
-            st.badge(
-                words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange"
-            )
-        else:
-            st.badge(words("badge.passed"), icon=":material/check:", color="green")
-        if trust.greyed:
-            st.badge(
-                words("badge.greyed", n=words.number(trust.greyed)),
-                icon=":material/visibility_off:",
-                color="gray",
-                help=words("badge.greyed_help"),
-            )
+    words, sheet = view.words, places.current()
+    _titled(words, finding if sheet.is_first else places.title(words, sheet), is_brief=is_brief)
+    if not is_brief:
+        trust(view)
     ignored = {*queries.unfiltered(), *(name for key in keys for name in queries.ignored(view.asked, key))}
     if not needs_rows:
         ignored |= {name for name, _ in view.where}
@@ -71,7 +77,25 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_r
         st.caption(":material/info: " + words("filter.ignored", names=_listed(words, sorted(ignored))))
     if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
-        st.stop()
+        raise places.PageEnded
+
+
+def trust(view: View) -> None:
+    """Say which days the numbers are of, and how far they can be trusted."""
+    words, found = view.words, queries.trust(view.source)
+    days = words("badge.span", since=words.day(view.since), until=words.day(view.until))
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        st.badge(
+            days, icon=":material/date_range:", color="gray", help=words("badge.until", day=words.day(found.last_day))
+        )
+        if found.failed_checks:
+            failed = words("badge.failed", n=words.number(found.failed_checks))
+            st.badge(failed, icon=":material/error:", color="orange")
+        else:
+            st.badge(words("badge.passed"), icon=":material/check:", color="green")
+        if found.greyed:
+            greyed_out = words("badge.greyed", n=words.number(found.greyed))
+            st.badge(greyed_out, icon=":material/visibility_off:", color="gray", help=words("badge.greyed_help"))
 
 
 def _listed(words: Words, dimensions: Sequence[str]) -> str:
@@ -153,6 +177,12 @@ def _of_a_part(words: Words, found: queries.Number) -> str:
     return words("tile.part", value=words.quantity(found.value, found.unit))
 
 
+def first_tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
+    """Show the numbers of a subject on its first page alone."""
+    if places.current().is_first:
+        tiles(view, *keys, beside=beside)
+
+
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
     """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support.
 
@@ -218,8 +248,16 @@ def interval(words: Words, found: queries.Number) -> str:
 
 
 def section(title: str, words: Words, key: str = "", note: str = "") -> None:
-    """Start a section: its finding, and the definition of the metric it shows."""
-    st.subheader(title, anchor=False, help=definition(words, key) if key else None)
+    """Start a section: its finding, and the definition of the metric it shows.
+
+    The first of a page that its subject's finding does not head is the page's title.
+    """
+    about = definition(words, key) if key else None
+    place = st.session_state.pop("title", None)
+    if place is not None:
+        place.title(title, anchor=False, help=about)
+    else:
+        st.subheader(title, anchor=False, help=about)
     if note:
         st.caption(note)
 
@@ -249,7 +287,7 @@ def _chart(
     marks = charts.marks(figure) if behind.by else []
     codes = st.session_state.get(f"{key}_mark", [])
     codes = codes if codes in marks else []
-    if marks and not _is_telephone():
+    if marks and not is_telephone():
         figure = charts.chosen(figure, codes)
         st.plotly_chart(
             figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
@@ -258,14 +296,6 @@ def _chart(
         st.plotly_chart(figure, key=key, alt=alt, config=config)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
     controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
-
-
-def _is_telephone() -> bool:
-    """Say whether a finger scrolls the page.
-
-    A chart that can be clicked would hold it fast; there a mark is chosen from a list.
-    """
-    return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
 def _choose(key: str) -> None:
@@ -333,33 +363,63 @@ def plain_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, An
 
 
 def linked(words: Words, finding: findings.Finding) -> None:
-    """Show a sentence with a link to the page that says more; the filters go with it."""
-    with st.container(horizontal=True, wrap=False, gap="small"):
-        st.page_link(
-            f"app_pages/{finding.page}/page.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
-        )
-        st.markdown(finding.sentence)
+    """Show a sentence that is a link, whole, to the page that says more; the filters go with it."""
+    link_to(words, finding.page, finding.sentence, **dict(finding.link))
+
+
+def link_to(words: Words, page: str, label: str, *, icon: str = ":material/arrow_forward:", **more: Any) -> None:
+    """Show a link to an address, with the filters of the view and more of its own.
+
+    A telephone shows it as a button, which breaks a long sentence into lines: a link would be cut.
+    """
+    target, query = places.page(words, places.sheet(page)), address.view(**more) or None
+    if not is_telephone():
+        is_short = len(label) <= SHORT
+        st.page_link(target, label=label, icon=icon, query_params=query, width="content" if is_short else "stretch")
+    elif st.button(label, key=f"to_{page}_{label}", icon=icon, type="tertiary"):
+        st.switch_page(target, query_params=query)
+
+
+def bottom_bar(words: Words) -> None:
+    """Show the five places at the lower edge of a telephone's screen, as its menu is folded away."""
+    if not is_telephone():
+        return
+    with st.bottom, st.container(horizontal=True, gap=None, horizontal_alignment="distribute", key="places"):
+        for place in list(places.PLACES)[:-1]:
+            first = places.sheets(place)[0]
+            st.page_link(
+                places.page(words, first), label=words(f"place_short.{place}"), query_params=address.view() or None
+            )
 
 
 def pick(label: str, key: str, options: dict[str, str]) -> str:
-    """Let the reader pick one of a few; the choice is in the link."""
-    chosen = st.segmented_control(
+    """Let the reader pick one of a few; the choice is in the address."""
+    first = next(iter(options))
+    address.choice(key, options, first)
+    st.segmented_control(
         label,
         list(options),
-        default=next(iter(options)),
         required=True,
         format_func=lambda o: inert(options[o]),
         key=key,
-        bind="query-params",
         label_visibility="collapsed",
         wrap=True,
     )
-    return chosen or next(iter(options))
+    chosen = str(st.session_state[key])
+    address.hold(key, *([] if chosen == first else [chosen]))
+    return chosen
 
 
-def choose(words: Words, page: str, *parts: str) -> str:
-    """Let the reader choose a part of the page; only that part is asked for and drawn."""
-    return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+def choose(words: Words) -> str:
+    """Let the reader choose a part of what stands at this address; only that part is asked for and drawn."""
+    sheet = places.current()
+    if len(sheet.parts) == 1:
+        return sheet.parts[0]
+    return pick(
+        words(f"page.{sheet.address}"),
+        "part",
+        {part: words(f"{sheet.subject}.tab_{part}") for part in sheet.parts},
+    )
 
 
 def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDown | None = None) -> None:
@@ -377,9 +437,26 @@ def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDow
 
 
 def pick_one(label: str, key: str, names: dict[str, str]) -> str:
-    """Let the reader pick one of many by name; the choice is in the link."""
-    chosen = st.selectbox(label, list(names), format_func=names.__getitem__, key=key, bind="query-params")
-    return chosen if chosen in names else next(iter(names))
+    """Let the reader pick one of many by name; the choice is in the address."""
+    first = next(iter(names))
+    address.choice(key, names, first)
+    st.selectbox(label, list(names), format_func=names.__getitem__, key=key)
+    chosen = str(st.session_state[key])
+    address.hold(key, *([] if chosen == first else [chosen]))
+    return chosen
+
+
+def toggle(label: str, key: str) -> bool:
+    """Let the reader switch something on; it is in the address as `on`."""
+    taken = address.given(key)
+    if taken is not None:
+        for code in [code for code in taken if code != "on"]:
+            address.unknown(key, code)
+        st.session_state[key] = "on" in taken
+    st.toggle(label, key=key)
+    is_on = bool(st.session_state[key])
+    address.hold(key, *(["on"] if is_on else []))
+    return is_on
 
 
 def nothing(why: str) -> None:
@@ -413,7 +490,8 @@ def no_rows(view: View) -> None:
         st.button(
             words("empty.relax", name=words.dimension(dimension).lower()),
             key=f"relax_{dimension}",
-            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}),
+            on_click=take_back,
+            args=(dimension,),
             icon=":material/filter_alt_off:",
         )
 

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import access, columns, findings, queries, rows_behind
+from dashboard.shared import access, columns, filters, findings, queries, rows_behind
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
 
@@ -53,6 +53,7 @@ def controls(
             ):
                 _open_rows(view, behind, at, marks)
             if at:
+                _filter_button(view, behind, at, key)
                 st.button(
                     words("rows.clear"),
                     icon=":material/close:",
@@ -72,6 +73,22 @@ def controls(
                 part = rows_behind.parts(behind.key)[0]
                 make = partial(rows_behind.file_of_rows, view.asked, title, behind.key, part, at, behind.is_dated)
                 files(words, f"{key}_behind", f"{behind.key}_rows", make)
+
+
+def _filter_button(view: View, behind: queries.DrillDown, at: queries.Mark, key: str) -> None:
+    """Offer to filter every page by the mark that was chosen; a chip of the bar takes it back.
+
+    A month is no filter: the period is. What the view is filtered by already is not offered again.
+    """
+    known = filters.offered(view.source)
+    codes = {name: str(code) for name, code in at if name in known and code and (name, (code,)) not in view.where}
+    if not codes:
+        return
+    what = " · ".join(_named(view.words, behind, name, code) for name, code in codes.items())
+    label = view.words("rows.filter_by", what=what)
+    if st.button(label, icon=":material/filter_alt:", type="tertiary", key=f"{key}_filter"):
+        st.session_state["picked"] = codes
+        st.rerun()
 
 
 def _clear(key: str) -> None:

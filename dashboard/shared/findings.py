@@ -20,11 +20,15 @@ LOST = losses.UNKNOWN
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence, the page that says more, and how much it matters today (0: nothing moved)."""
+    """A sentence, the address that says more, and how much it matters today (0: nothing moved).
+
+    `link` narrows what is shown there: names and codes of the address.
+    """
 
     page: str
     sentence: str
     weight: float
+    link: tuple[tuple[str, str], ...] = ()
 
 
 def name(words: Words, key: str) -> str:

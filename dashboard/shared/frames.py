@@ -3,6 +3,7 @@
 The ways to its files and to the rows behind it are in `controls`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 from dashboard.i18n import MISSING, Words
 
 SHOWN_ROWS = 500
+MOST = 9  # columns of a table; the rest when the reader asks for them
 CODED = {
     "country": "country",
     "method": "method",
@@ -62,38 +64,76 @@ def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
-    """Round what a column shows: tenths of a percent, whole amounts."""
-    digits = {"percent": 3, "localized": 0}
-    forms = {column: digits.get(str(settings["type_config"].get("format")), -1) for column, settings in config.items()}
-    return frame.assign(
-        **{column: frame[column].astype(float).round(places) for column, places in forms.items() if places >= 0}
-    )
+def _writer(words: Words, settings: dict[str, Any]) -> Callable[[Any], str] | None:
+    """Give how the values of a column are written in the reader's language; None for what is no number, day or text."""
+    kind = settings.get("type_config", {})
+    form = str(kind.get("format") or "")
+    if kind.get("type") == "text":
+        return lambda value: MISSING if value is None or value != value else str(value)
+    if kind.get("type") == "number" and form == "percent":
+        return words.percent
+    if kind.get("type") == "number" and form != "%d":
+        digits = int(form[2:-1]) if form.startswith("%.") else 0
+        return lambda value: words.number(value, digits)
+    if kind.get("type") == "datetime":
+        return words.hour
+    if kind.get("type") == "date":
+        return words.month if form == "YYYY-MM" else words.day
+    return None
+
+
+def _written(words: Words, frame: pd.DataFrame, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Write numbers, days and texts once, in the reader's language; they sort as what they are.
+
+    Gives the frame with what is shown of each value, and the columns without a format of their own.
+    """
+    writers: dict[Any, Any] = {
+        column: write for column in config if (write := _writer(words, config[column])) is not None
+    }
+    plain = {
+        column: {**settings, "type_config": {k: v for k, v in settings["type_config"].items() if k != "format"}}
+        if column in writers
+        else settings
+        for column, settings in config.items()
+    }
+    days = [c for c, s in config.items() if s.get("type_config", {}).get("type") in ("date", "datetime")]
+    frame = frame.assign(**{column: pd.to_datetime(frame[column], errors="coerce") for column in days})
+    return frame.reset_index(drop=True).style.format(writers), plain
+
+
+def _columns(words: Words, present: list[str], alt: str) -> list[str]:
+    """Give the columns that are shown: the first MOST, and all where the reader asks for more."""
+    if len(present) <= MOST:
+        return present
+    label = words("rows.more_columns", n=words.number(len(present) - MOST))
+    is_all = st.toggle(label, key=f"more_{alt}_{'_'.join(present)}")
+    return present if is_all else present[:MOST]
 
 
 def frame_table(
     words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str = ""
 ) -> int | None:
-    """Show the first rows of a frame; with a key, one can be chosen and its position is given back."""
+    """Show the first rows of a frame; with a key, one can be chosen and its position is given back.
+
+    Nine columns, the first of them pinned; the rest when the reader asks for them.
+    """
     frame = frame.head(SHOWN_ROWS)
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
-    frame = _rounded(_worded(words, frame), config)
+    frame = _worded(words, frame)[present]
     for column in (c for c in present if config[c].get("type_config", {}).get("type") == "link"):
         frame[column] = [link if str(link).startswith(("https://", "http://")) else None for link in frame[column]]
+    written, config = _written(words, frame, config)
+    order = _columns(words, present, alt)
+    if order:
+        config[order[0]] = {**config[order[0]], "pinned": True}
+    about: dict[str, Any] = {"hide_index": True, "column_config": config, "column_order": order, "height": height}
     if not key:
-        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt, placeholder=MISSING)
+        st.dataframe(written, alt=alt, placeholder=MISSING, **about)
         return None
     event = st.dataframe(
-        frame[present],
-        hide_index=True,
-        column_config=config,
-        height=height,
-        alt=alt,
-        key=key,
-        on_select="rerun",
-        selection_mode="single-row",
+        written, alt=alt, placeholder=MISSING, key=key, on_select="rerun", selection_mode="single-row", **about
     )
     chosen = event["selection"]["rows"]
     return chosen[0] if chosen else None

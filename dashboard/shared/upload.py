@@ -15,7 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import access, blocks, columns, queries
+from dashboard.shared import access, blocks, columns, places, queries
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -373,7 +373,7 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
     """Say which pages the proposed mappings would fill."""
     for group in groups:
         if group.proposal is not None:
-            pages = {page: words(f"page.{page.lower()}") for page in group.proposal.pages}
+            pages = {page: places.whole_title(words, places.of_subject(page.lower())) for page in group.proposal.pages}
             filled = [pages[page] for page, is_filled in group.proposal.pages.items() if is_filled]
             empty = [pages[page] for page, is_filled in group.proposal.pages.items() if not is_filled]
             st.markdown(
@@ -406,7 +406,7 @@ def _follow(words: Words, loading: upload.Loading) -> None:
     assert outcome is not None
     if not outcome.problem:
         st.success(_done(words, outcome), icon=":material/check_circle:")
-        st.page_link("app_pages/overview/page.py", label=words("upload.to_overview"), icon=":material/monitoring:")
+        blocks.link_to(words, "today", words("upload.to_overview"), icon=":material/today:")
     _outcome(words, outcome)
     for warning in (w for report in outcome.reports for w in report.warnings):
         st.warning(f"{inert(warning['sentence'])} ({words.number(warning['rows'])})")
@@ -425,7 +425,7 @@ def arrival(words: Words) -> None:
     loading = st.session_state.get("upload_loading")
     if loading is not None and loading.outcome is not None and not loading.outcome.problem:
         st.success(_done(words, loading.outcome), icon=":material/check_circle:")
-        st.page_link("app_pages/data/page.py", label=words("upload.to_data"), icon=":material/database:")
+        blocks.link_to(words, "add", words("upload.to_data"), icon=":material/database:")
 
 
 def _begin_again() -> None:

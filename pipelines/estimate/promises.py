@@ -47,6 +47,18 @@ def _reached() -> str:
         CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
 
 
+def _money_back() -> str:
+    """Give when the withdrawals among several lots are all refunded: an exchange beside them owes no money back.
+
+    Without a withdrawal that is still active, as `_reached` has it.
+    """
+    open_ones = "is_active AND return_type = 'withdrawal'"
+    return (
+        f"CASE WHEN count(*) FILTER ({open_ones}) > 0 AND count(*) FILTER ({open_ones}) = count(refunded) FILTER"
+        f" ({open_ones}) THEN max(refunded) FILTER ({open_ones}) END"
+    )
+
+
 def _of_stage(column: str, prefix: str) -> str:
     cases = " ".join(f"WHEN '{s}' THEN {prefix}{s}" for s in STAGES)
     return f"CASE {column} {cases} END"
@@ -176,7 +188,7 @@ def _promised_returns(connection: duckdb.DuckDBPyConnection, where_return: str) 
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
-            SELECT return_key, return_lot_key, return_line_id, parcel_key, policy_key, units, requested_on,
+            SELECT return_key, return_lot_key, return_line_id, parcel_key, policy_key, units, requested_on, return_type,
                 net_amount * fx_rate AS amount,
                 {lot_stages()}
             FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL
@@ -189,6 +201,7 @@ def _promised_returns(connection: duckdb.DuckDBPyConnection, where_return: str) 
                 sum(units)::INTEGER AS units,
                 sum(amount)::DOUBLE AS amount,
                 min(requested_on) AS requested_on,
+                {_money_back()} AS money_back_at,
                 {_reached()}
             FROM lot GROUP BY return_key, parcel_key, policy_key),
         several AS (
@@ -296,7 +309,7 @@ def _legal_refunds() -> str:
                 'requested' AS from_stage,
                 'refunded' AS to_stage,
                 start_requested AS started_at,
-                end_refunded AS ended_at
+                coalesce(money_back_at, end_refunded) AS ended_at
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from
                 AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store' AND d.has_refunded

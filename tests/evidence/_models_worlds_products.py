@@ -15,11 +15,12 @@ import numpy as np
 from tests.evidence import Claim
 from tests.evidence._worlds_asked import answers, ask, between, failed, loaded, share, whole
 from tests.first_number import opened
+from tests.pages import lines
 from tests.worlds import Shop, products
 
 SHOPS = 100
 LISTED, PICKED, LEAST = 20, 12, 20
-PAGES = ("overview", "returns", "products", "promises")
+PAGES = ("today", "returns", "products", "delays")
 SILENT = ("not significant", "no comparison", "not final")
 WORLDS: dict[str, Callable[[int], Shop]] = {
     "null shop": products.null,
@@ -55,7 +56,8 @@ def _marks(folder: Path, page: str) -> list[str]:
     seen = opened(folder, page)
     if seen.exception:
         raise RuntimeError(f"{page}: {seen.exception[0].value}")
-    marks = [f"{m.label} {m.delta}" for m in seen.metric if m.delta and not any(s in m.delta for s in SILENT)]
+    changes = [(m.label, m.delta) for m in seen.metric] + [(name, change) for name, _, change in lines(seen)]
+    marks = [f"{name} {change}" for name, change in changes if change and not any(s in change for s in SILENT)]
     for table in seen.dataframe:
         if "is_flagged" in table.value:
             marks += [f"flagged {name}" for name in table.value.loc[table.value["is_flagged"].astype(bool), "name"]]
@@ -64,7 +66,7 @@ def _marks(folder: Path, page: str) -> list[str]:
     if "Significant changes" in texts:
         begun = texts.index("Significant changes") + 1
         ended = next((i for i in range(begun, len(texts)) if names[i] == "Subheader"), len(texts))
-        marks += [t for n, t in zip(names[begun:ended], texts[begun:ended], strict=True) if n == "Markdown"]
+        marks += [e.proto.label for e in list(seen.main)[begun:ended] if e.type == "page_link"]
     return marks
 
 

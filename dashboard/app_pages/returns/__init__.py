@@ -1,1 +1,1 @@
-"""The page returns."""
+"""The place Returns: what comes back, why, and which products."""

@@ -10,7 +10,7 @@ from pipelines.warehouse.star.base import STAR
 
 __all__ = ["REVISION", "STAR", "VERSION", "dimensions", "estimates", "facts"]
 
-REVISION = 7  # raise it when rows are shaped or estimated otherwise while the tables stay what they are
+REVISION = 8  # raise it when rows are shaped or estimated otherwise while the tables stay what they are
 VERSION = (
     f"{REVISION}-"
     + hashlib.md5(

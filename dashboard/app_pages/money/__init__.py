@@ -1,0 +1,1 @@
+"""The place Money: where the margin went, what to book, what would change it."""

@@ -1,0 +1,1 @@
+"""The place Data and settings: whether the numbers can be trusted."""

@@ -1,0 +1,1 @@
+"""The place Today: what changed, and what to do first."""

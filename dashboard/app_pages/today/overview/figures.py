@@ -1,0 +1,166 @@
+"""Charts of the page overview: frames in, figures out, no Streamlit."""
+
+import tomllib
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.i18n import Words
+from dashboard.shared.charts import ACCENT, BAD, GOOD, MAIN, QUIET, framed
+
+_FLOW_HEIGHT, _FLOW_MARGIN, _PAD = 480, 14, 20
+_LAYERS = (("sold",), ("returned",), ("refunded", "exchanged", "open"))
+
+
+def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw units from sold to what became of them, in four layers. Columns: source, target, units."""
+    names = list(dict.fromkeys([*frame["source"], *frame["target"]]))
+    colours = {
+        "sold": MAIN,
+        "kept": GOOD,
+        "returned": ACCENT,
+        "resold_as_new": GOOD,
+        "destroyed": BAD,
+        "recycled": "#9480CE",
+        "waiting": QUIET,
+        "open": QUIET,
+    }
+    held = {
+        name: float(
+            max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum())
+        )
+        for name in names
+    }
+    layer = {name: next((i for i, members in enumerate(_LAYERS) if name in members), 3) for name in names}
+    names.sort(key=lambda name: (layer[name], name != "kept", -held[name]))
+    height = _heights(names, layer, held)
+    labels = [
+        words.value("flow", name) + ("" if layer[name] == 2 else f" {words.number(held[name])}") for name in names
+    ]
+    figure = framed(_FLOW_HEIGHT, words)
+    figure.add_sankey(
+        arrangement="snap",
+        textfont={"size": 12, "shadow": "auto"},
+        node={
+            "label": labels,
+            "color": [colours.get(name, "#6E93A8") for name in names],
+            "pad": _PAD,
+            "thickness": 12,
+            "line": {"width": 0},
+            "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names],
+            "y": [height[name] for name in names],
+            "customdata": [words.number(held[name]) for name in names],
+            "hovertemplate": words.pair("%{label}", "%{customdata}<extra></extra>"),
+        },
+        link={
+            "source": [names.index(name) for name in frame["source"]],
+            "target": [names.index(name) for name in frame["target"]],
+            "value": frame["units"],
+            "color": "rgba(140,155,168,.28)",
+            "customdata": [words.number(units) for units in frame["units"]],
+            "hovertemplate": words.pair("%{source.label} → %{target.label}", "%{customdata}<extra></extra>"),
+        },
+    )
+    figure.update_layout(margin={"l": 2, "r": 2, "t": _FLOW_MARGIN, "b": _FLOW_MARGIN})
+    return figure
+
+
+def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]) -> dict[str, float]:
+    """Give each node's middle (0 top, 1 bottom): layers are stacked, what returned stands below what was kept."""
+    whole = max(held.values()) or 1.0
+    gap = _PAD / (_FLOW_HEIGHT - 2 * _FLOW_MARGIN)
+    scale = 1 - gap * (sum(layer[name] == 3 for name in names) - 1)
+    below_kept = held.get("kept", 0.0) / whole * scale + gap
+    used = {0: 0.0, 1: below_kept, 2: below_kept, 3: 0.0}
+    middle = {}
+    for name in names:
+        share = held[name] / whole * scale
+        middle[name] = min(max(used[layer[name]] + share / 2, 0.001), 0.999)
+        used[layer[name]] += share + gap
+    return middle
+
+
+_WIDTH, _HEIGHT, _EDGE = 120, 26, 3
+_CHANGES = {
+    False: {"green": "#1C6B42", "red": "#A23835", "gray": "#5A6872", "line": "#2A6F88"},
+    True: {"green": "#5CC08B", "red": "#E98583", "gray": "#A9B6C0", "line": "#6EB8D2"},
+}
+"""Colours of a change and of a line on a light and on a dark ground, each 4.5:1 or more against it."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number: its name, value, change with its colour, months, which of them still move, and its interval."""
+
+    name: str
+    value: str
+    change: str
+    colour: str
+    months: tuple[float, ...]
+    is_young: tuple[bool, ...]
+    between: str = ""
+
+
+@cache
+def _markup() -> dict[str, str]:
+    """Read the markup of the lines by name."""
+    return tomllib.loads(Path(__file__).with_name("lines.toml").read_text(encoding="utf-8"))
+
+
+def lines(rows: Sequence[Line], heads: Sequence[str], so_far: str, *, is_dark: bool, is_narrow: bool) -> str:
+    """Write numbers as a table whose last column draws their months; unsettled months are dotted.
+
+    A table of its own: none of Streamlit's draws a dotted tail, and what stands in it is text that a reader's software
+    reads. A narrow one has the change under the value.
+    """
+    mark = _markup()
+    named = [head for i, head in enumerate(heads) if i != _CHANGE or not is_narrow]
+    head = "".join(mark["head"].format(name=escape(name)) for name in named)
+    body = "".join(mark["row"].format(cells="".join(_cells(one, so_far, is_dark, is_narrow))) for one in rows)
+    return mark["table"].format(head=head, body=body)
+
+
+_CHANGE = 2  # the place of the change among the columns
+
+
+def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
+    mark, colours, about = _markup(), _CHANGES[is_dark], escape(one.between)
+    change = mark["change"].format(colour=colours[one.colour], change=escape(one.change))
+    value = mark["value"].format(value=escape(one.value))
+    inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
+    width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
+    drawn = _drawn(one, so_far, colours["line"], of_image)
+    return [
+        mark["name"].format(name=escape(one.name)),
+        *(mark["cell"].format(about=about, inner=text) for text in inner),
+        mark["drawn"].format(width=width, inner=drawn),
+    ]
+
+
+def _drawn(one: Line, so_far: str, colour: str, width: str) -> str:
+    """Draw the months of a number: settled ones as a line, those that still move as dots that go on from it."""
+    known = [(i, v, young) for i, (v, young) in enumerate(zip(one.months, one.is_young, strict=True)) if v == v]
+    if len(known) < 2:
+        return ""
+    low, high = min(v for _, v, _ in known), max(v for _, v, _ in known)
+    step = (_WIDTH - 2 * _EDGE) / max(len(one.months) - 1, 1)
+
+    def at(i: int, v: float) -> str:
+        up = (v - low) / (high - low) if high > low else 0.5
+        return f"{_EDGE + i * step:.1f},{_HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE):.1f}"
+
+    mark = _markup()
+    settled = [at(i, v) for i, v, young in known if not young]
+    tail = [at(i, v) for i, v, young in known if young]
+    drawn = mark["solid"].format(points=" ".join(settled), colour=colour)
+    if tail:
+        drawn += mark["dotted"].format(points=" ".join([*settled[-1:], *tail]), colour=colour)
+    coded = b64encode(mark["svg"].format(width=_WIDTH, height=_HEIGHT, lines=drawn).encode()).decode()
+    about = escape(f"{one.name} ({so_far})" if tail else one.name)
+    return mark["image"].format(about=about, width=width, height=_HEIGHT, coded=coded)

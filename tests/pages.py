@@ -1,0 +1,30 @@
+"""Open a page of the app in a test, by its address, and read the lines of Today."""
+
+import re
+from html import unescape
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard.shared import places
+
+ADDRESSES = [sheet.address for sheet in places.SHEETS]
+SUBJECTS = list(dict.fromkeys(sheet.subject for sheet in places.SHEETS))
+WITHOUT_NUMBERS = {sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "policies")}
+
+
+def turn(app: AppTest, address: str) -> AppTest:
+    """Turn an app that has run once to an address, as a click in its menu does; `run` opens it.
+
+    `AppTest.switch_page` knows scripts: of several addresses of one it opens the first.
+    """
+    registered = app._registered_pages
+    wanted = "" if address == ADDRESSES[0] else address
+    app._page_hash = next(key for key, page in registered.items() if page.get("url_pathname") == wanted)
+    return app
+
+
+def lines(app: AppTest) -> list[tuple[str, str, str]]:
+    """Give the numbers that Today shows as lines: name, value and change."""
+    rows = [row for one in app.get("html") for row in re.findall(r"<tr>(.*?)</tr>", str(one.proto.body))]
+    found = [re.findall(r"<(?:th scope=.row.|strong|span)[^>]*>([^<]*)<", row) for row in rows]
+    return [(unescape(a), unescape(b), unescape(c)) for a, b, c in (row for row in found if len(row) == 3)]

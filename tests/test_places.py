@@ -1,0 +1,235 @@
+"""The rules that hold on every page, walked: every address and part, in both languages, whole and under a filter.
+
+What is read comes from the app: titles, texts, tiles, tables, lines and links. Each rule gives its findings; there
+are none.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard.app_pages.today.overview import figures
+from dashboard.app_pages.today.overview.signals import FEWEST, behind
+from dashboard.i18n import LANGUAGES, Words
+from dashboard.shared import frames, places
+from pipelines import analyses
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.pages import ADDRESSES, lines, turn
+
+HOME = Path(dashboard.__file__).parent
+VIEWS: tuple[dict[str, str], ...] = ({}, {"category": "dresses", "period": "6m"})
+CODE = re.compile(r"\b[a-z]{2,}_[a-z_]{2,}\b|\bNone\b|\bnan\b|\bNaT\b")
+"""A code word, or what Python writes for nothing."""
+OF_FILES = ("definitions", "add", "checks", "sources")
+"""Addresses whose subject is files, columns and keys: their names stand there as they are."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One page as it came: where, in which language and view, and the app."""
+
+    address: str
+    part: str
+    language: str
+    view: dict[str, str]
+    app: AppTest
+
+    @property
+    def at(self) -> str:
+        """Name it."""
+        return f"{self.language} {self.address}/{self.part} {self.view}"
+
+
+def walk(settings: Settings, language: str, view: dict[str, str]) -> Iterator[Seen]:
+    """Open every address and each of its parts."""
+    with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)):
+        app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
+        for name, code in {"lang": language, **view}.items():
+            app.query_params[name] = code
+        app.run()
+        for address in ADDRESSES:
+            turn(app, address).run()
+            yield Seen(address, "", language, view, app)
+            for part in places.BY_ADDRESS[address].parts[1:]:
+                next(c for c in app.get("button_group") if c.key == "part").set_value(part)
+                app.run()
+                yield Seen(address, part, language, view, app)
+
+
+def texts(app: AppTest) -> list[str]:
+    """Everything written on a page but code."""
+    kinds = ("title", "subheader", "caption", "markdown", "info", "success", "warning", "error")
+    said = [str(e.value) for kind in kinds for e in getattr(app, kind)]
+    return [*said, *(f"{m.label} {m.value} {m.delta}" for m in app.metric)]
+
+
+def shown(app: AppTest) -> Iterator[tuple[Any, list[str]]]:
+    """Give each table of a page with the columns that it shows."""
+    for table in app.dataframe:
+        yield table, list(table.proto.column_order)
+
+
+def cells(table: Any) -> list[str]:
+    """Give the texts of a table as they are shown."""
+    return [str(v) for column in table.value for v in table.value[column] if isinstance(v, str)]
+
+
+def of_page(seen: Seen) -> list[str]:
+    """Give what is wrong on a page."""
+    app, found = seen.app, []
+    found += [f"error: {e.value}" for e in (*app.exception, *app.error)]
+    found += ["no title"] if not app.title else []
+    if seen.address not in OF_FILES:
+        plain = [re.sub(r"`[^`]*`|:material/\w+:", "", text) for text in texts(app)]
+        found += [f"code word {m[0]!r} in {text[:80]!r}" for text in plain if (m := CODE.search(text))]
+    found += [f"{len(order)} columns" for _, order in shown(app) if len(order) > frames.MOST]
+    found += [f"None in {order}" for table, order in shown(app) if "None" in cells(table)]
+    registered = app._registered_pages
+    links = [e.proto for e in app.get("page_link")]
+    found += [f"dead link {one.label}" for one in links if one.page_script_hash not in registered]
+    known = {"lang", "part", *seen.view}
+    found += [f"{name} is not in the address" for name in seen.view if name not in app.query_params]
+    found += [f"unknown {name} in the address" for name in app.query_params if name not in known]
+    return [f"{seen.at}: {one}" for one in found]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("view", VIEWS, ids=["whole", "filtered"])
+def test_every_page_keeps_the_rules(tiny_settings: Settings, language: str, view: dict[str, str]) -> None:
+    found, looked = [], 0
+    for seen in walk(tiny_settings, language, view):
+        found += of_page(seen)
+        looked += 1
+    assert found == []
+    assert looked == sum(max(len(sheet.parts), 1) for sheet in places.SHEETS)
+
+
+def test_a_mark_that_is_chosen_filters_every_page_and_a_chip_takes_it_back(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    turn(app, "margin").run()
+    app.session_state["erosion_mark"] = ["dresses", "resold_as_new"]
+    next(c for c in app.get("button_group") if c.key == "part").set_value("goods")
+    app.run()
+    app.button(key="erosion_filter").click().run()
+    assert not app.exception
+    assert app.query_params["category"] in ("dresses", ["dresses"])
+    turn(app, "returns").run()
+    assert app.query_params["category"] in ("dresses", ["dresses"])
+    app.button(key="chip_category").click().run()
+    assert "category" not in app.query_params
+
+
+def test_today_shows_five_lines_and_three_cards(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    assert not app.exception
+    shown_lines = lines(app)
+    assert len(shown_lines) == 5
+    assert all(re.search(r"\d", value) for _, value, _ in shown_lines)
+    owners = [c.value for c in app.caption if str(c.value).startswith(Words("en")("do.owner"))]
+    assert len(owners) == 3
+
+
+def test_the_same_words_show_the_same_number(tiny_settings: Settings) -> None:
+    """A label of a tile has one value in one view, on whichever page it stands."""
+    values: dict[str, set[str]] = {}
+    for seen in walk(tiny_settings, "en", {}):
+        for metric in seen.app.metric:
+            values.setdefault(re.sub(r":orange\[[^]]*\] ", "", metric.label), set()).add(str(metric.value))
+    assert {label: found for label, found in values.items() if len(found) > 1} == {}
+    assert len(values) > 20
+
+
+def weeks(*rows: tuple[int, int, str, bool]) -> pd.DataFrame:
+    """Give a control chart: kept, due, signal, young."""
+    return pd.DataFrame(
+        {
+            "week": pd.date_range("2026-01-05", periods=len(rows), freq="7D"),
+            "kept": [row[0] for row in rows],
+            "n": [row[1] for row in rows],
+            "centre": 0.6,
+            "signal": [row[2] for row in rows],
+            "is_young": [row[3] for row in rows],
+            "caution": "",
+            "reason": "",
+        }
+    )
+
+
+def test_a_promise_is_behind_since_the_first_week_that_lasts() -> None:
+    words, good, bad, young = Words("en"), (18, 30, "", False), (6, 30, "below", False), (0, 30, "", True)
+    found = behind(words, "legal_refund", weeks(good, bad, good, bad, bad, young), 50.0)
+    assert found is not None
+    assert found.finding.sentence.endswith("behind since 26 Jan 2026, 20% kept since then, 60% before")
+    assert (found.is_of_law, found.money) == (True, 50.0)
+    assert behind(words, "legal_refund", weeks(bad, good, young), 50.0) is None  # it ended
+    assert behind(words, "legal_refund", weeks(good, (1, FEWEST - 1, "below", False)), 50.0) is None  # too few
+
+
+def test_months_that_still_move_are_dotted() -> None:
+    from base64 import b64decode
+
+    line = figures.Line("Rate", "29%", "+1 pt", "gray", (0.2, 0.3, 0.25), (False, False, True))
+    for is_narrow in (False, True):
+        drawn = figures.lines([line], ["a", "b", "c", "d"], "so far", is_dark=False, is_narrow=is_narrow)
+        svg = b64decode(re.findall(r"base64,([^\"]+)", drawn)[0]).decode()
+        solid, dotted = re.findall(r"<polyline [^>]+>", svg)
+        assert ("dasharray" in dotted, "dasharray" in solid) == (True, False)
+        assert re.findall(r"points=\"(\S+ )?(\S+)\"", solid)[0][1] in dotted  # the tail goes on from the line
+        assert 'alt="Rate (so far)"' in drawn
+        assert drawn.count("<td") == (2 if is_narrow else 3)
+
+
+@pytest.mark.parametrize(
+    ("language", "number", "day"), [("en", "1,234.5", "5 Jan 2026"), ("fr", "1 234,5", "5 janv. 2026")]
+)
+def test_a_table_writes_numbers_and_days_in_the_readers_language(language: str, number: str, day: str) -> None:
+    from dashboard.shared import columns
+
+    frame = pd.DataFrame({"n": [1234.5], "on": [pd.Timestamp("2026-01-05")], "said": [None], "share": [0.283]})
+    shown_as = {
+        "n": columns.number("n", 1),
+        "on": columns.day("on"),
+        "said": columns.text("said"),
+        "share": columns.percent("share"),
+    }
+    written, config = frames._written(Words(language), frame, shown_as)
+    html = written.to_html().replace("\u202f", " ").replace("\u00a0", " ")
+    assert all(text in html for text in (number, day, Words(language).percent(0.283).replace("\u00a0", " "), "–"))
+    assert not any("format" in settings["type_config"] for settings in config.values())
+
+
+def test_an_exchange_beside_a_refunded_withdrawal_owes_no_money(tmp_path: Path) -> None:
+    """Return R1 comes back with a second line that is exchanged and whose exchange no source records.
+
+    The withdrawal was refunded on 12 December: the legal date is kept, and nothing of R1 stands on the list.
+    """
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    first = next(row for row in shop["return_event"] if row["event_id"] == "1")
+    second = {"return_line_id": "R1-2", "order_line_id": "O1-2"}
+    for number, event in (("98", "requested"), ("99", "received")):
+        like = next(row for row in shop["return_event"] if row["return_line_id"] == "R1-1" and row["event"] == event)
+        kind = {"return_type": "exchange"} if event == "requested" else {}
+        shop["return_event"].append({**like, **second, "event_id": number, **kind})
+    assert first["return_type"] == "withdrawal"
+    settings = fresh(tmp_path)
+    (tmp_path / "in").mkdir()
+    load(settings, [write_shop(tmp_path / "in", shop)])
+    with current_build(settings.warehouse) as build:
+        due = analyses.refunds_due(build, days=1000)
+        assert "R1" not in {str(one).split(":")[-1] for one in due["return_id"]}
