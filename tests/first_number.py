@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard
 from pipelines.sources import mappings
+from tests.pages import lines as shown
 from tests.pages import turn
 
 ROOT = Path(__file__).parents[1]
@@ -68,8 +69,8 @@ def reached(folder: Path, *lines: str) -> FirstNumber:
     landing = opened(folder)
     assert not landing.exception
     assert not landing.error
-    numbers = [(name, value) for name, value, _ in lines(landing) if re.search(r"\d", value)]
-    assert numbers, lines(landing)
+    numbers = [(name, value) for name, value, _ in shown(landing) if re.search(r"\d", value)]
+    assert numbers, shown(landing)
     return FirstNumber(*numbers[0], time.monotonic() - begun)
 
 
