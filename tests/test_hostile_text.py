@@ -179,7 +179,8 @@ def test_every_connection_of_the_pipeline_is_given_its_folders() -> None:
         (path.name, call)
         for path in (ROOT / "pipelines").rglob("*.py")
         for call in re.findall(r"\bduckdb\.connect\([^\n]*|(?<![.\w])(?<!def )connect\([^\n]*", path.read_text("utf-8"))
-        if path.parent.name != "sample" and path.name not in ("engine.py", "sql.py", "elsewhere.py")  # each locks its own
+        if path.parent.name != "sample"
+        and path.name not in ("engine.py", "sql.py", "elsewhere.py")  # each locks its own
     ]
     assert len(calls) > 8
     assert [c for c in calls if "folders=" not in c[1] and "read_only=True" not in c[1]] == []

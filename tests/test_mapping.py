@@ -548,12 +548,12 @@ def test_a_proposal_says_what_it_found_and_what_is_missing(tmp_path: Path) -> No
     assert proposal.columns["refund_amount"] == "Montant remboursé"
     assert proposal.unused == ["Prénom"]
     assert [page for page, is_filled in proposal.pages.items() if is_filled] == [
-        "Overview",
+        "Today",
         "Returns",
         "Products",
-        "Promises",
+        "Refunds",
     ]
-    assert "a unit cost (pages Margin)" in proposal.unlocks
+    assert "a unit cost (pages Money)" in proposal.unlocks
     assert "encoding: cp1252" in proposal.yaml
     assert 'decimal: ","' in proposal.yaml
 
@@ -562,8 +562,8 @@ def test_a_proposal_says_what_it_found_and_what_is_missing(tmp_path: Path) -> No
     ("columns", "unlocks"),
     [
         ("order_id,order_date,sku,qty,price", "a return date (pages Returns, Products)"),
-        ("order_id,order_date,qty,price,return_date,refund_date", "a SKU (pages Overview, Returns, Products)"),
-        ("order_id,order_date,sku,qty,price,cost", "a return date (pages Returns, Products, Margin)"),
+        ("order_id,order_date,qty,price,return_date,refund_date", "a SKU (pages Today, Returns, Products)"),
+        ("order_id,order_date,sku,qty,price,cost", "a return date (pages Returns, Products, Money)"),
     ],
 )
 def test_the_one_missing_column_that_unlocks_most(tmp_path: Path, columns: str, unlocks: str) -> None:

@@ -373,7 +373,8 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
     """Say which pages the proposed mappings would fill."""
     for group in groups:
         if group.proposal is not None:
-            pages = {page: places.whole_title(words, places.of_subject(page.lower())) for page in group.proposal.pages}
+            names = {page: page.lower() for page in group.proposal.pages}  # a place, or a page of one
+            pages = {p: words(f"place.{n}" if n in places.PLACES else f"page.{n}") for p, n in names.items()}
             filled = [pages[page] for page, is_filled in group.proposal.pages.items() if is_filled]
             empty = [pages[page] for page, is_filled in group.proposal.pages.items() if not is_filled]
             st.markdown(

@@ -240,17 +240,17 @@ def _pages(roles: set[str]) -> dict[str, bool]:
     returned = bool({"requested_at", "received_at", "refunded_at"} & roles)
     identified = bool({"order_id", "order_line_id", "return_id", "tracking"} & roles)
     return {
-        "Overview": sold,
+        "Today": sold,
         "Returns": sold and returned,
         "Products": sold and returned and "product_id" in roles,
-        "Promises": (
+        "Refunds": (
             identified
             and len({"requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at"} & roles)
             + ("delivered_at" in roles and "promised_at" in roles)
             >= 2
         ),
-        "Margin": sold and returned and "unit_cost" in roles,
-        "Emissions": (
+        "Money": sold and returned and "unit_cost" in roles,
+        "Carbon": (
             "tracking" in roles
             and bool({"mode", "weight_kg", "weight_g", "carrier"} & roles)
             and bool({"handed_over_at", "shipped_at", "received_at"} & roles)
