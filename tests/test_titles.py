@@ -160,3 +160,13 @@ def test_a_code_of_caution_stands_once(lossy: Settings) -> None:
     assert row["caution"] == "coverage"
     assert "name no order" in row["reason"]
     assert "stand on lines that sold fewer" in row["reason"]
+
+
+def test_of_one_group_nothing_is_said_to_be_the_highest() -> None:
+    of_one = pd.DataFrame({"label": ["FR"], "value": [0.25], "caution": [""], "reason": [""]})
+    of_two = pd.concat([of_one, of_one.assign(label="DE", value=0.2)])
+    said = [
+        findings.top(Words("en"), "finding.top_market", frame, "country", "country", rate=Words("en").percent)
+        for frame in (of_one, of_two)
+    ]
+    assert said == ["Market: France, 25.0%", "Market with the highest return rate: France, 25.0%"]

@@ -174,13 +174,16 @@ def mass(words: Words, kg: Any) -> str:
 
 
 def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **formats: Any) -> str:
-    """Name the first group of a ranked frame with its number; nothing when the frame is empty."""
+    """Name the first group of a ranked frame with its number, or the only one; nothing when the frame is empty."""
     ranked = frame.dropna(subset=["value"]).sort_values("value", ascending=False)
     if ranked.empty:
         return ""
     first = ranked.iloc[0]
     ((name, write),) = formats.items()
-    return told(words, key, first, **{part: words.value(kind, first["label"]), name: write(first["value"])})
+    group, number = words.value(kind, first["label"]), write(first["value"])
+    if len(ranked) == 1:
+        return told(words, "finding.only", first, dimension=words.dimension(kind), group=group, number=number)
+    return told(words, key, first, **{part: group, name: number})
 
 
 def caution(words: Words, found: Number) -> str:
