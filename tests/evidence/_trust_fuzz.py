@@ -31,7 +31,7 @@ def claims() -> Iterator[Claim]:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "BACKHAUL_FUZZ": str(times)}
         )
-        passed = sum(int(n) for n in re.findall(r"(\d+) passing examples", done.stdout))
-        failing = sum(int(n) for n in re.findall(r"(\d+) failing examples", done.stdout))
-        print(done.stdout[-2000:] if done.returncode else "", file=sys.stderr)
+        passed = sum(int(n) for n in re.findall(r"(\d+) passing", done.stdout))
+        failing = sum(int(n) for n in re.findall(r"(\d+) failing", done.stdout))
+        print(done.stdout[-2000:] + done.stderr[-2000:] if done.returncode else "", file=sys.stderr)
         yield Claim(name, "0 failures", f"{passed:,} examples, {failing} failures", not done.returncode and passed > 0)
