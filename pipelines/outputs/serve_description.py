@@ -143,6 +143,7 @@ def _describe_errors() -> dict[str, Any]:
         for code, sentence in (
             ("400", "What was asked is wrong; `error` says how"),
             ("401", "No key, or a wrong one"),
+            ("403", "What is asked is of more than the reader of this key may see"),
             ("503", "Nothing has been published yet, or too much is asked at once"),
         )
     }
