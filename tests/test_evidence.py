@@ -1,9 +1,12 @@
 """The runner of the long proofs: a line a claim, the exit code, and a page that keeps what was not run."""
 
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from tests import evidence
 from tests.evidence import run
 
 HOLDS = '''"""Times of a load.
@@ -71,3 +74,9 @@ def test_an_unknown_subject_is_refused_with_the_names(
     assert run.main(package, tmp_path / "evidence.md", only="nothing") == 2
     assert "There are: first_load, intervals." in capsys.readouterr().err
     assert not (tmp_path / "evidence.md").exists()
+
+
+@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(evidence.__path__) if m.name != "tpcds"])
+def test_each_proof_finds_what_it_imports(name: str) -> None:
+    """They run for hours and seldom; `tpcds` alone has an environment of its own."""
+    assert import_module(f"{evidence.__name__}.{name}").__doc__

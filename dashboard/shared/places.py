@@ -5,13 +5,10 @@ address: a subject whole, or some of its parts. Nothing here is drawn; words are
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
 from dashboard.i18n import Words
-
-HOME = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)

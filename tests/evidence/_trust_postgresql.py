@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
-from pipelines.warehouse.engine import Build, copy_to_postgresql, open_duckdb, open_postgresql
+from pipelines.warehouse.elsewhere import copy_to_postgresql
+from pipelines.warehouse.engine import Build, open_duckdb, open_postgresql
 from pipelines.warehouse.star import STAR
 from tests.evidence import Claim
 from tests.evidence._trust_verbs import CONTEXT, Shop, tiny

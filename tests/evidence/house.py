@@ -1,7 +1,7 @@
 """One question, one door.
 
-A number on a page carries the filters of the sidebar, or the page says by which it is not filtered. Every call of the
-metrics that a page makes is watched, under each filter of the sidebar and on each part of each page.
+A number on a page carries the filters of the bar, or the page says by which it is not filtered. Every call of the
+metrics that a page makes is watched, under each filter of the bar and on each part of each page.
 """
 
 import sys
@@ -30,4 +30,4 @@ def claims() -> Iterator[Claim]:
     print(*found.errors, *found.dropped, sep="\n", file=sys.stderr)
     figure = f"{found.cells} cells, {len(found.errors)} errors, {len(found.dropped)} silent drops"
     bar = "0 errors, 0 silent drops"
-    yield Claim("Every page and part under every filter of the sidebar", bar, figure, not found.errors + found.dropped)
+    yield Claim("Every page and part under every filter of the bar", bar, figure, not found.errors + found.dropped)
