@@ -20,9 +20,10 @@ from itertools import groupby
 from pathlib import Path
 
 from pipelines.errors import FactorMissing
-from pipelines.own_parameters import own_parameters, read_own
+from pipelines.own_parameters import own_parameters
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
+from pipelines.written import SHOWN, figure, is_year, read_table
 
 _NAMES = (
     "factor_id factor_set activity mode vehicle fuel region unit wtt ttw wtw year valid_from_year eol_method source"
@@ -406,16 +407,16 @@ def read_set(path: Path, name: str) -> list[Row]:
     Raises FactorMissing that names the line and what is wrong with it.
     """
     needed = ("factor_id", "activity", "vehicle", "unit", "wtw", "valid_from_year", "source", "licence")
-    given_rows = read_own(path, needed, "A set has the columns of data/factors/emission_factors.csv.")
+    hint = "A set has the columns of data/factors/emission_factors.csv."
     rows: list[Row] = []
     seen: dict[str, int] = {}
-    for line, given in given_rows:
+    for line, given in read_table(path, needed, hint, FactorMissing):
         row = {c: (given.get(c) or "").strip() for c in COLUMNS} | {"factor_set": name}
         row["year"] = row["year"] or row["valid_from_year"]
         row["quality"] = row["quality"] or "verified"
         wrong = _wrong(row)
         if row["factor_id"] in seen:
-            wrong = f"factor_id {row['factor_id']} stands in line {seen[row['factor_id']]} already"
+            wrong = f"factor_id {row['factor_id'][:SHOWN]} stands in line {seen[row['factor_id']]} already"
         if wrong:
             raise FactorMissing(f"{path}, line {line}: {wrong}.")
         seen[row["factor_id"]] = line
@@ -433,16 +434,18 @@ def _wrong(row: Row) -> str:
         if not row[name]:
             return f"{name} is empty"
     if row["unit"] not in UNITS:
-        return f"unit {row['unit'] or 'empty'} is not one of {', '.join(UNITS)}; convert the figure"
+        return f"unit {row['unit'][:SHOWN] or 'empty'} is not one of {', '.join(UNITS)}; convert the figure"
     if row["activity"] not in ACTIVITIES:
-        return f"activity {row['activity'] or 'empty'} is not one of {', '.join(ACTIVITIES)}"
-    if not row["valid_from_year"].isdigit():
-        return f"valid_from_year {row['valid_from_year'] or 'empty'} is no year"
+        return f"activity {row['activity'][:SHOWN] or 'empty'} is not one of {', '.join(ACTIVITIES)}"
+    if wrong := [n for n in ("valid_from_year", "year") if not is_year(row[n])]:
+        return f"{wrong[0]} {row[wrong[0]][:SHOWN] or 'empty'} is no year"
     try:
-        wtt, ttw, wtw = (number(row, n) for n in ("wtt", "ttw", "wtw"))
+        wtt, ttw, wtw, newer, _ = (
+            figure(row[n]) if row[n] else None for n in ("wtt", "ttw", "wtw", "ttw_ar6", "biogenic")
+        )
     except ValueError as error:
-        return f"{error}: figures are plain decimal numbers"
-    if wtw is None or min(wtw, wtt or 0, ttw or 0) < 0:
+        return str(error)
+    if wtw is None or min(wtw, wtt or 0, ttw or 0, newer or 0) < 0:
         return "wtw (well to wheel) is empty, or a figure is negative"
     if wtt is not None and ttw is not None and abs(wtt + ttw - wtw) > 1e-6 * max(1, wtw):
         return f"wtt {wtt:g} and ttw {ttw:g} do not add up to wtw {wtw:g}"

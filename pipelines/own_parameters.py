@@ -7,13 +7,14 @@ contract for electricity emits. They lie in the warehouse, never in the installe
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.rates import two_sided_z, wilson
 from pipelines.errors import FactorMissing
 from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import writing
+from pipelines.written import SHOWN, figure, is_country, is_year, read_table
 
 COLUMNS = (
     "parameter",
@@ -64,21 +65,11 @@ def own_parameters(settings: Settings) -> tuple[Row, ...]:
     return tuple(_read(path)) if path.is_file() else ()
 
 
-def read_own(path: Path, needed: Sequence[str], hint: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read a table that its owner wrote: line number and row. Raises FactorMissing without the columns it needs."""
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save the set as CSV in UTF-8.") from error
-    if lacking := [c for c in needed if c not in (reader.fieldnames or [])]:
-        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. {hint}")
-    return enumerate(reader, start=2)
-
-
 def _read(path: Path) -> list[Row]:
     """Read a file of parameters. Raises FactorMissing that names the line and what is wrong with it."""
     rows: list[Row] = []
-    for line, given in read_own(path, ("parameter", "value", "source"), f"Its columns are {', '.join(COLUMNS)}."):
+    needed = ("parameter", "value", "source")
+    for line, given in read_table(path, needed, f"Its columns are {', '.join(COLUMNS)}.", FactorMissing):
         row = {c: (given.get(c) or "").strip() for c in COLUMNS}
         row["valid_from_year"] = row["valid_from_year"] or "1900"
         if wrong := _wrong(row):
@@ -92,27 +83,28 @@ def _wrong(row: Row) -> str:
     """Say what is wrong with a parameter; '' when nothing is."""
     name = row["parameter"]
     if name not in OWN:
-        return f"parameter {name or 'empty'} is not one of {', '.join(OWN)}"
+        return f"parameter {name[:SHOWN] or 'empty'} is not one of {', '.join(OWN)}"
     with data_path("costs.csv").open(encoding="utf-8", newline="") as file:
         known = {r["applies_to"] for r in csv.DictReader(file) if r["parameter"] == name}
     if name == "trip_mode":
         known = set(MODES)
     if known and row["applies_to"] not in known:
         return (
-            f"applies_to {row['applies_to'] or 'empty'} of {name} is not one of {', '.join(sorted(known)) or 'empty'}"
+            f"applies_to {row['applies_to'][:SHOWN] or 'empty'} of {name} is not one of"
+            f" {', '.join(sorted(known)) or 'empty'}"
         )
     if name == "refrigerated" and not row["applies_to"].startswith(("service:", "category:")):
-        return f"applies_to {row['applies_to'] or 'empty'} of refrigerated is service:NAME or category:NAME"
+        return f"applies_to {row['applies_to'][:SHOWN] or 'empty'} of refrigerated is service:NAME or category:NAME"
     if not row["source"]:
         return "source is empty: say where the figure is from"
-    if row["country"] and not (len(row["country"]) == 2 and row["country"].isupper()):
-        return f"country {row['country']} is no code of two capital letters"
-    if not row["valid_from_year"].isdigit():
-        return f"valid_from_year {row['valid_from_year']} is no year"
+    if row["country"] and not is_country(row["country"]):
+        return f"country {row['country'][:SHOWN]} is no code of two capital letters"
+    if not is_year(row["valid_from_year"]):
+        return f"valid_from_year {row['valid_from_year'][:SHOWN]} is no year"
     try:
-        figures = {n: float(row[n]) for n in ("value", "low", "high") if row[n]}
+        figures = {n: figure(row[n]) for n in ("value", "low", "high") if row[n]}
     except ValueError as error:
-        return f"{error}: figures are plain decimal numbers"
+        return str(error)
     least, most = OWN[name]
     if "value" not in figures or not all(least <= f <= most for f in figures.values()):
         return f"value, low and high of {name} lie between {least:g} and {most:g}"
@@ -190,11 +182,11 @@ def import_survey(settings: Settings, path: Path, year: int, country: str = "") 
 def _answers(path: Path) -> list[tuple[str, float, float]]:
     """Read a survey's answers. Raises FactorMissing that names the line and what is wrong with it."""
     found = []
-    for line, row in read_own(path, SURVEY, f"A survey has {', '.join(SURVEY)}."):
+    for line, row in read_table(path, SURVEY, f"A survey has {', '.join(SURVEY)}.", FactorMissing):
         try:
-            mode, km, share = row["mode"].strip(), float(row["km"]), float(row["share"])
-        except (ValueError, AttributeError) as error:
-            raise FactorMissing(f"{path}, line {line}: {error}: km and share are plain decimal numbers.") from error
+            mode, km, share = row["mode"].strip(), figure(row["km"]), figure(row["share"])
+        except ValueError as error:
+            raise FactorMissing(f"{path}, line {line}: {error}.") from error
         if mode not in MODES or not 0 <= km <= 1000 or not 0 <= share <= 1:
             raise FactorMissing(f"{path}, line {line}: mode is one of {', '.join(MODES)}, km 0 to 1000, share 0 to 1.")
         found.append((mode, km, share))

@@ -67,7 +67,7 @@ def test_a_reader_is_found_by_a_verified_e_mail_then_by_group(shop: Settings) ->
         ),
         ("version: 1\nreaders:\n  - {email: a, role: viewer, markets: []}", "line 3: `markets` is a list of names"),
         ("version: 1\nreaders: [", "line 2"),
-        ("x" * 300_000, "262,144 at most"),
+        ("x" * 1_100_000, "larger than 1024 KB"),
     ],
 )
 def test_a_file_that_is_wrong_lets_nobody_in_and_names_its_line(settings: Settings, text: str, said: str) -> None:

@@ -158,7 +158,7 @@ def test_an_imported_set_stays_in_the_warehouse(settings: Settings, tmp_path: Pa
         ({"unit": "kgCO2e/short_ton.mile"}, "line 2: unit kgCO2e/short_ton.mile is not one of .* convert the figure"),
         ({"wtw": "0.6"}, "line 2: wtt 0.1 and ttw 0.4 do not add up to wtw 0.6"),
         ({"wtw": "", "wtt": "", "ttw": ""}, r"line 2: wtw \(well to wheel\) is empty"),
-        ({"wtw": "0,5"}, "line 2: could not convert string to float"),
+        ({"wtw": "0,5"}, "is no plain decimal number"),
         ({"licence": ""}, "line 2: licence is empty"),
         ({"valid_from_year": "soon"}, "line 2: valid_from_year soon is no year"),
         ({"activity": "magic"}, "line 2: activity magic is not one of"),

@@ -67,7 +67,7 @@ def test_canonical_rows_read_as_policies(tmp_path: Path) -> None:
         ("policy_id: P\nvalid_from: 2026-03-01\nwindow_days: a month\n", "window_days is 'a month'; write a number"),
         ("policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 2.5\n", "write whole days"),
         ("policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 30\nwindow: 3\n", "a policy has no window. It has"),
-        ("policy_id: [\n", "policy line 2: this is not YAML"),
+        ("policy_id: [\n", "policy line 2: not YAML"),
         ("- a\n- b\n", "a policy is a list of"),
         (
             "policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 30\npromises: {refund: 5}\n",

@@ -4,17 +4,14 @@ A reader is found by the e-mail that the sign-in vouches for, else by a group of
 fits; a key of the endpoint by its name. Who is not in the file sees nothing.
 """
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from pipelines.errors import AccessError
 from pipelines.settings import Settings
-from pipelines.sources.mapping_yaml import Section, with_lines
 from pipelines.warehouse.scope import CUTS, EVERYTHING, Scope
+from pipelines.written import Items, Section, Unreadable, documents, text_of
 
 RIGHTS: Mapping[str, frozenset[str]] = {
     "viewer": frozenset({"look"}),
@@ -24,7 +21,6 @@ RIGHTS: Mapping[str, frozenset[str]] = {
 """What each role may do: look at numbers, list and export rows, save what is theirs, change what is everybody's."""
 KINDS = ("email", "group", "key")
 VERSION = 1
-LARGEST = 256 << 10  # bytes of the file
 MOST = 2000  # readers in it
 LONGEST = 200  # characters of a name or value
 
@@ -88,23 +84,15 @@ def load_readers(settings: Settings) -> Readers:
     """Read the file of readers; none where there is no file. Raises AccessError, which names its line."""
     path = settings.readers_file
     try:
-        content = path.read_bytes()
+        found = documents(text_of(path))
     except FileNotFoundError:
         return Readers()
     except OSError as error:
         raise AccessError(f"{path} cannot be read ({error.strerror}); nobody is let in until it can.") from None
-    if len(content) > LARGEST:
-        raise AccessError(f"{path} has {len(content):,} bytes; a file of readers has {LARGEST:,} at most.")
-    try:
-        node = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
-        read = with_lines(node, itertools.count()) if node is not None else None
-    except UnicodeDecodeError:
-        raise AccessError(f"{path} is not written in UTF-8; save it so.") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise AccessError(f"{path.name}, line {line}: {str(error.problem)[:LONGEST]}.") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise AccessError(f"{path.name} is no YAML: {str(error).splitlines()[0][:LONGEST]}.") from None
+    except Unreadable as error:
+        where = f"{path.name}, line {error.line}" if error.line else str(path)
+        raise AccessError(f"{where}: {error.problem}; nobody is let in until it is right.") from None
+    read = found[0] if len(found) == 1 else None
     return Readers(tuple(_readers(path.name, read)))
 
 
@@ -114,11 +102,11 @@ def _readers(file: str, read: Any) -> Iterable[Reader]:
             f"{file}: it begins with `version: {VERSION}`, then lists `readers:`, and holds nothing else."
         )
     listed = read["readers"]
-    if not isinstance(listed, list) or len(listed) > MOST:
+    if not isinstance(listed, Items) or len(listed) > MOST:
         raise AccessError(f"{file}: `readers` is a list of at most {MOST:,}.")
     seen: set[tuple[str, str]] = set()
     for number, entry in enumerate(listed):
-        line = entry.line if isinstance(entry, Section) else number + 1
+        line = listed.lines[number]
         reader = _reader(file, line, entry)
         known = (reader.kind, reader.name.casefold() if reader.kind == "email" else reader.name)
         if known in seen:
@@ -153,4 +141,4 @@ def _values(wrong: Any, cut: str, given: Any) -> list[str]:
     values = given if isinstance(given, list) else [given]
     if not values or not all(isinstance(v, str | int) and 0 < len(str(v)) <= LONGEST for v in values):
         raise wrong(f"`{cut}` is a list of names; leave it out for all of them.")
-    return [str(v) for v in values]
+    return [str(v).upper() if cut == "markets" and len(str(v)) == 2 else str(v) for v in values]

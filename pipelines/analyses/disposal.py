@@ -21,6 +21,7 @@ from models import disposition as model
 from models.rates import two_sided_z
 from pipelines.analyses.emissions import factor_of
 from pipelines.analyses.opportunity import fetched, markdown_curve
+from pipelines.errors import UnknownValue
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
 from pipelines.factors import parameter
 from pipelines.metrics.bind import bind, euro_rate
@@ -194,7 +195,13 @@ def _inspected(build: Build, question: Question) -> pd.DataFrame:
 
 
 def _room(items: pd.DataFrame, capacity: Mapping[str, float]) -> np.ndarray[Any, Any]:
-    """Give the most lots each route may take over the days of the items; no store takes any where none inspects."""
+    """Give the most lots each route may take over the days of the items; no store takes any where none inspects.
+
+    Raises UnknownValue for a route that there is not, and for less than no units.
+    """
+    for route, units in capacity.items():
+        if route not in ROUTES or units < 0:
+            raise UnknownValue(f"The capacity {route[:60]}={units:g}: give 0 or more for one of {', '.join(ROUTES)}.")
     days = max(items["inspected_at"].dt.normalize().nunique(), 1) if len(items) else 1
     limits = {
         "nearest_store": parameter("store_capacity"),

@@ -25,6 +25,7 @@ from pipelines.estimate.probability_state import SEPARATOR
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from pipelines.why import why
+from pipelines.written import is_country
 
 FIELDS: Mapping[str, type] = {
     "style_id": str,
@@ -157,7 +158,7 @@ def _read(lines: Sequence[Mapping[str, Any]]) -> Columns:
         if not (line.get("style_id") or line.get("product_id")):
             raise BackhaulError(f"Line {number} names no product: give product_id or style_id.")
         country = line.get("country") or ""
-        if not (len(country) == 2 and country.isascii() and country.isalpha() and country.isupper()):
+        if not is_country(country):
             told = f": country={country[:40]!r} is no code of two letters" if country else " names no country"
             raise BackhaulError(f"Line {number}{told}. Give the country it is sent to, such as FR.")
     columns: Columns = {name: [line.get(name) for line in lines] for name in FIELDS}

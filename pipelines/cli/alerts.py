@@ -19,6 +19,7 @@ from pipelines.cli.options import (
     Where,
     example,
     filters_of,
+    finite,
     opened,
     settings_of,
 )
@@ -56,8 +57,10 @@ def _verdict_row(found: "Verdict") -> dict[str, Any]:
 )
 def alert_add(
     key: Key,
-    above: Annotated[float | None, typer.Option(help="Alert above this, in the metric's unit; a share is 0-1.")] = None,
-    below: Annotated[float | None, typer.Option(help="Alert below this.")] = None,
+    above: Annotated[
+        float | None, typer.Option(callback=finite, help="Alert above this, in the metric's unit; a share is 0-1.")
+    ] = None,
+    below: Annotated[float | None, typer.Option(callback=finite, help="Alert below this.")] = None,
     worse: Annotated[
         bool, typer.Option("--worse", help="Alert when significantly worse than the days before.")
     ] = False,

@@ -19,6 +19,7 @@ from pipelines.cli.options import (
     day_of,
     example,
     filters_of,
+    finite,
     opened,
     question_of,
     settings_of,
@@ -370,9 +371,12 @@ def closed(
 def company(
     country: Annotated[str | None, typer.Option(help="Country of the seat, two letters (ISO 3166).")] = None,
     employees: Annotated[int | None, typer.Option(help="Employees in the last financial year.")] = None,
-    turnover: Annotated[float | None, typer.Option(help="Turnover of the last financial year, in EUR million.")] = None,
+    turnover: Annotated[
+        float | None, typer.Option(callback=finite, help="Turnover of the last financial year, in EUR million.")
+    ] = None,
     balance_sheet: Annotated[
-        float | None, typer.Option(help="Balance sheet total of the last financial year, in EUR million.")
+        float | None,
+        typer.Option(callback=finite, help="Balance sheet total of the last financial year, in EUR million."),
     ] = None,
     market: Annotated[
         list[str] | None, typer.Option(help="Country where goods are placed on the market; repeatable.")

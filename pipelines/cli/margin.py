@@ -13,12 +13,14 @@ from pipelines.cli.options import (
     Where,
     example,
     filters_of,
+    finite,
     opened,
     pairs,
     question_of,
     settings_of,
 )
 from pipelines.cli.output import print_rows, records_of, why_lacking
+from pipelines.written import figure
 
 
 @app.command(epilog=example("backhaul forecast --measure inspection_units --by place_id"))
@@ -75,7 +77,7 @@ def dispose(
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     where: Where = None,
-    carbon_price: Annotated[float | None, typer.Option(help="EUR per tonne of CO2e.")] = None,
+    carbon_price: Annotated[float | None, typer.Option(callback=finite, help="EUR per tonne of CO2e.")] = None,
     capacity: Annotated[
         list[str] | None, typer.Option("--capacity", help="Units per day of a route, as ROUTE=UNITS; repeatable.")
     ] = None,
@@ -86,7 +88,12 @@ def dispose(
     """Compute the best route of inspected goods within the capacities, and the actual routes."""
     from pipelines import analyses
 
-    limits = {name: float(values[0]) for name, values in pairs(capacity, "--capacity").items()}
+    limits = {}
+    for route, values in pairs(capacity, "--capacity").items():
+        try:
+            limits[route] = figure(values[-1])
+        except ValueError as error:
+            raise typer.BadParameter(f"{route}: {error}.", param_hint="--capacity") from None
     with opened(warehouse) as build:
         chosen = filters_of(build, "returned_units", where)
         found = analyses.dispose(
@@ -111,7 +118,8 @@ def dispose(
 def simulate(
     window: Annotated[int | None, typer.Option("--window", help="Return window (days).")] = None,
     fee: Annotated[
-        float | None, typer.Option(help="Additional fee per return in EUR; a negative value lowers it.")
+        float | None,
+        typer.Option(callback=finite, help="Additional fee per return in EUR; a negative value lowers it."),
     ] = None,
     free_exchange: Annotated[bool, typer.Option("--free-exchange", help="Exchanges are free of charge.")] = False,
     methods: Annotated[
@@ -124,10 +132,10 @@ def simulate(
         bool, typer.Option("--no-box", help="Returns at a drop-off point travel without packaging.")
     ] = False,
     inspection: Annotated[
-        float | None, typer.Option(help="Inspection capacity relative to actual, for example 1.2.")
+        float | None, typer.Option(callback=finite, help="Inspection capacity relative to actual, for example 1.2.")
     ] = None,
     carrier: Annotated[str | None, typer.Option(help="Replace one carrier by another, as OLD>NEW.")] = None,
-    carbon_price: Annotated[float | None, typer.Option(help="EUR per tonne of CO2e.")] = None,
+    carbon_price: Annotated[float | None, typer.Option(callback=finite, help="EUR per tonne of CO2e.")] = None,
     name: Annotated[str | None, typer.Option(help="Save the scenario under this name.")] = None,
     saved: Annotated[
         list[str] | None, typer.Option("--saved", help="Use a saved scenario; several are compared.")

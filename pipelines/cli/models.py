@@ -13,6 +13,7 @@ from pipelines.cli.console import progress
 from pipelines.cli.options import Format, FormatOption, Warehouse, example, opened, settings_of
 from pipelines.cli.output import print_json, print_rows, records_of
 from pipelines.errors import SourceError
+from pipelines.written import LARGEST_TABLE, Unreadable, figure, table, text_of
 
 if TYPE_CHECKING:
     from pipelines.estimate.probability import Version
@@ -196,7 +197,7 @@ def score(
     """
     from pipelines.analyses import return_probability
 
-    lines = _read_lines(file)
+    lines = read_lines(file)
     with opened(warehouse) as build:
         scored = return_probability.score_lines(build, lines, source)
         costs = return_probability.expected_of_return(build, lines, scored)
@@ -217,9 +218,8 @@ def score(
     print_rows(rows, output, f"{len(rows):,} lines")
 
 
-def _read_lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
     """Read lines of a CSV or JSON file; empty cells are missing. Raises SourceError."""
-    import csv
     import json
 
     from pipelines.analyses.return_probability import FIELDS
@@ -227,23 +227,28 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise SourceError(f"{file} is not there. Give a CSV or JSON file with a line a row.")
     try:
+        text = text_of(file, LARGEST_TABLE)
         if file.suffix.lower() == ".json":
-            given = json.loads(file.read_text(encoding="utf-8"))
+            given = json.loads(text)
             if not isinstance(given, list) or not all(isinstance(line, dict) for line in given):
                 raise SourceError(f'{file} is no list of lines: write [{{"product_id": ..., "country": ...}}, ...].')
             return given
-        with file.open(encoding="utf-8-sig", newline="") as opened_file:
-            rows = list(csv.DictReader(opened_file))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SourceError(f"{file} cannot be read as UTF-8 text or JSON. Save it as CSV in UTF-8.") from error
-    return [{k: _value(v, FIELDS.get(k, str)) for k, v in row.items() if k is not None and v} for row in rows]
+        _, rows = table(text)
+    except Unreadable as error:
+        where = f", line {error.line}" if error.line else ""
+        raise SourceError(f"{file}{where}: {error.problem}.") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            f"{file} cannot be read as JSON. Write a list of lines, or save it as CSV in UTF-8."
+        ) from error
+    return [{k: _value(v, FIELDS.get(k, str)) for k, v in row.items() if v} for _, row in rows]
 
 
 def _value(text: str, kind: type) -> Any:
     """Read a cell as what its column holds; what cannot be read stays a text and is refused with its line."""
     if kind is float:
         try:
-            return float(text)
+            return figure(text)
         except ValueError:
             return text
     if kind is bool:

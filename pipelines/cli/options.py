@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -51,10 +52,18 @@ def example(text: str) -> str:
     return f"Example: [bold]{text}[/bold]"
 
 
+def finite(value: float | None) -> float | None:
+    """Refuse what is no number or has no end, which Python reads as numbers."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to count with.")
+    return value
+
+
 Wait = Annotated[
     float,
     typer.Option(
         "--wait",
+        callback=finite,
         min=0,
         metavar="SECONDS",
         help="Seconds to wait for another load or writer to end.",
@@ -280,8 +289,10 @@ On = Annotated[
 ]
 Owner = Annotated[str | None, typer.Option(help="Person responsible.")]
 Due = Annotated[str | None, typer.Option(metavar="DAY", help="Due date.")]
-Money = Annotated[float | None, typer.Option(help="Expected saving per year, in the reporting currency.")]
-Carbon = Annotated[float | None, typer.Option(help="Expected saving per year, in kg CO2e.")]
+Money = Annotated[
+    float | None, typer.Option(callback=finite, help="Expected saving per year, in the reporting currency.")
+]
+Carbon = Annotated[float | None, typer.Option(callback=finite, help="Expected saving per year, in kg CO2e.")]
 Note = Annotated[str | None, typer.Option(help="Note in free text.")]
 Effective = Annotated[
     str | None, typer.Option("--effective", metavar="DAY", help="First day in effect; sets the status to done.")

@@ -16,6 +16,7 @@ from pipelines.cli.options import (
     day_of,
     example,
     filters_of,
+    finite,
     opened,
     question_of,
     settings_of,
@@ -39,7 +40,8 @@ def promise(
     carrier: Annotated[str | None, typer.Option(help="Return carrier.")] = None,
     promise_id: Annotated[str, typer.Option("--promise", help="Promise, by its name in the policies.")] = "refund",
     at: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="Service level: share of returns for which it is kept.")
+        float,
+        typer.Option(callback=finite, min=0.5, max=0.999, help="Service level: share of returns for which it is kept."),
     ] = 0.95,
     weeks: Annotated[int, typer.Option(min=4, max=104, help="Number of past weeks whose returns are used.")] = 13,
     together: Annotated[
@@ -167,7 +169,9 @@ def _dated(found: "pd.DataFrame", output: Format) -> list[dict[str, Any]]:
 )
 def owed(
     where: Where = None,
-    days: Annotated[float, typer.Option(min=0, help="Also returns whose next step falls within so many days.")] = 5,
+    days: Annotated[
+        float, typer.Option(callback=finite, min=0, help="Also returns whose next step falls within so many days.")
+    ] = 5,
     limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
     as_of: AsOf = None,
     rule: Annotated[
@@ -178,7 +182,8 @@ def owed(
         str | None, typer.Option(metavar="DAY", help="With --rule: last day the refund was in time.")
     ] = None,
     amount: Annotated[
-        float | None, typer.Option(min=0, help="With --rule: sum the customer paid, with VAT and delivery.")
+        float | None,
+        typer.Option(callback=finite, min=0, help="With --rule: sum the customer paid, with VAT and delivery."),
     ] = None,
     on: Annotated[str | None, typer.Option("--on", metavar="DAY", help="With --rule: the day it is paid.")] = None,
     contract: Annotated[

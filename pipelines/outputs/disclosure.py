@@ -153,13 +153,21 @@ def _is_of_size(rule: dict[str, str], company: Company) -> bool:
 
 
 def company(settings: Settings) -> Company | None:
-    """Read who reports; None when nobody said."""
+    """Read who reports; None when nobody said. Raises ReportError where what was kept is damaged."""
     path = settings.warehouse / "company.json"
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    lists = {n: tuple(found.get(n, ())) for n in ("markets", "own_carriers", "own_sites")}
-    return Company(**{**found, **lists})
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lists = {n: tuple(found.get(n, ())) for n in ("markets", "own_carriers", "own_sites")}
+        kept = Company(**{**found, **lists})
+        float(kept.employees), float(kept.turnover_eur_m), kept.country.upper()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ReportError(
+            f"{path} is damaged: it does not say who reports. `backhaul company --country FR --employees 250 --turnover"
+            " 60` writes it anew."
+        ) from None
+    return kept
 
 
 def set_company(settings: Settings, **given: Any) -> Company:
@@ -167,8 +175,13 @@ def set_company(settings: Settings, **given: Any) -> Company:
 
     Raises ReportError for what cannot be, and where country, employees or turnover are not known yet.
     """
-    before = company(settings)
     lacking = [name for name in ("country", "employees", "turnover_eur_m") if name not in given]
+    try:
+        before = company(settings)
+    except ReportError:
+        if lacking:
+            raise
+        before = None
     if before is None and lacking:
         raise ReportError("Give --country, --employees and --turnover together.")
     given = {**given, **{n: _codes(given[n]) for n in ("markets",) if n in given}}

@@ -38,6 +38,7 @@ from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.state import State, now
 from pipelines.warehouse.state import read as read_of_state
 from pipelines.warehouse.state_tables import policy_draft
+from pipelines.written import is_country
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _wrong_values(policy: Policy) -> list[tuple[str, str]]:
         found.append(("window_days", f"is {policy.window_days}; write days from delivery, 0 or more."))
     if policy.window_until is not None and policy.window_until < policy.valid_from:
         found.append(("window_until", f"{policy.window_until} is before the version begins on {policy.valid_from}."))
-    if policy.market is not None and (len(policy.market) != 2 or not policy.market.isupper()):
+    if policy.market is not None and not is_country(policy.market):
         found.append(("market", f"{policy.market!r} is no country code; write two capitals such as FR."))
     found += [
         ("methods", f"{m!r} is no method. Methods: {', '.join(METHODS)}.") for m in policy.methods if m not in METHODS

@@ -1,7 +1,6 @@
 """A policy as text: YAML or CSV read and written."""
 
 import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
@@ -14,6 +13,7 @@ import yaml
 from pipelines.errors import PolicyError
 from pipelines.settings import data_path
 from pipelines.warehouse import schema, vocabulary
+from pipelines.written import SHOWN, Items, Section, Unreadable, documents, figure, table, text_of
 
 METHODS = (*vocabulary.METHODS, "keep")
 RESPONSIBLE = ("customer", "carrier", "retailer")
@@ -89,7 +89,10 @@ def read(path: Path) -> list[Policy]:
     """Read the policies of a YAML or CSV file. Raises PolicyError that names file, document or line, and field."""
     if not path.is_file():
         raise PolicyError(f"There is no file at {path}. Check the path.")
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = text_of(path)
+    except Unreadable as error:
+        raise PolicyError(f"{path.name}: {error.problem}.") from None
     found = _of_csv(text, path.name) if path.suffix.lower() == ".csv" else parse(text, path.name)
     if not found:
         raise PolicyError(f"{path.name} holds no policy. `backhaul policy show ID` writes one to begin with.")
@@ -99,40 +102,36 @@ def read(path: Path) -> list[Policy]:
 def parse(text: str, name: str = "policy") -> list[Policy]:
     """Read policies from YAML, one a document. Raises PolicyError."""
     try:
-        documents = [d for d in yaml.safe_load_all(text) if d is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" line {mark.line + 1}" if mark else ""
-        raise PolicyError(f"{name}{at}: this is not YAML: {getattr(error, 'problem', error)}.") from error
-    return [
-        _of_document(d, f"{name} document {i + 1}" if len(documents) > 1 else name) for i, d in enumerate(documents)
-    ]
+        found = [d for d in documents(text) if d is not None]
+    except Unreadable as error:
+        raise PolicyError(f"{name} line {error.line}: {error.problem}.") from None
+    return [_of_document(d, f"{name} document {i + 1}" if len(found) > 1 else name) for i, d in enumerate(found)]
 
 
 def _of_document(given: Any, where: str) -> Policy:
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Section):
         raise PolicyError(f"{where}: a policy is a list of `field: value` lines. `backhaul policy show ID` writes one.")
     known = [f.name for f in fields(Policy)]
-    unknown = sorted(set(map(str, given)) - set(known))
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        raise PolicyError(f"{where}: a policy has no {', '.join(unknown)}. It has: {', '.join(known)}.")
-    promises = given.get("promises") or {}
-    if not isinstance(promises, Mapping):
+        raise PolicyError(f"{where}: a policy has no {', '.join(unknown)[:SHOWN]}. It has: {', '.join(known)}.")
+    promises = given.get("promises") or Section()
+    if not isinstance(promises, Section):
         raise PolicyError(
             f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit:"
             " business_days}`."
         )
     made = []
     for name, promise in promises.items():
-        if not isinstance(promise, Mapping) or not {"from", "to", "within", "unit"} <= set(promise):
+        if not isinstance(promise, Section) or not {"from", "to", "within", "unit"} <= set(promise):
             raise PolicyError(
-                f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5,"
-                " unit: business_days}."
+                f"{where}: the promise {name[:SHOWN]} has from, to, within and unit: {{from: received, to: refunded,"
+                " within: 5, unit: business_days}."
             )
-        within = _number(promise["within"], f"{where}: the promise {name}: within")
+        within = _number(promise["within"], f"{where}: the promise {name[:SHOWN]}: within")
         made.append(
             Promise(
-                str(name),
+                name,
                 str(promise["from"]),
                 str(promise["to"]),
                 within,
@@ -140,15 +139,19 @@ def _of_document(given: Any, where: str) -> Policy:
                 str(promise.get("responsible", "retailer")),
             )
         )
-    return _policy({str(k): v for k, v in given.items() if k != "promises"}, tuple(made), where)
+    for name, value in given.items():
+        parts = value if isinstance(value, Items) and name == "methods" else [value]
+        if name != "promises" and any(isinstance(part, Section | Items) for part in parts):
+            raise PolicyError(f"{where}: {name} is one value; only `methods` is a list, only `promises` has lines.")
+    return _policy({k: v for k, v in given.items() if k != "promises"}, tuple(made), where)
 
 
 def _policy(given: Mapping[str, Any], promises: tuple[Promise, ...], where: str) -> Policy:
     for name in ("policy_id", "valid_from", "window_days"):
         if given.get(name) in (None, ""):
             raise PolicyError(f"{where}: {name} is missing.")
-    methods = given.get("methods") or ()
-    listed = tuple(methods.split()) if isinstance(methods, str) else tuple(str(m) for m in methods)
+    methods = given.get("methods") or ""
+    listed = tuple(map(str, methods)) if isinstance(methods, Items) else tuple(str(methods).split())
     texts = {
         n: str(given[n]) for n in (*SCOPE, "exception", "currency", "refund_trigger") if given.get(n) not in (None, "")
     }
@@ -172,24 +175,23 @@ def _policy(given: Mapping[str, Any], promises: tuple[Promise, ...], where: str)
 
 def _number(given: Any, where: str) -> float:
     try:
-        return float(given)
-    except (TypeError, ValueError):
-        raise PolicyError(f"{where} is {given!r}; write a number.") from None
+        return figure(str(given))
+    except ValueError:
+        raise PolicyError(f"{where} is {str(given)[:SHOWN]!r}; write a number.") from None
 
 
 def _day(given: Any, where: str) -> date:
-    if isinstance(given, datetime):
-        return given.date()
-    if isinstance(given, date):
-        return given
     try:
-        return date.fromisoformat(str(given)[:10])
+        return datetime.fromisoformat(str(given)).date()
     except ValueError:
-        raise PolicyError(f"{where} is {given!r}; write a day as 2026-01-31.") from None
+        raise PolicyError(f"{where} is {str(given)[:SHOWN]!r}; write a day as 2026-01-31.") from None
 
 
 def _of_csv(text: str, name: str) -> list[Policy]:
-    reader = csv.DictReader(io.StringIO(text))
+    try:
+        names, lines = table(text)
+    except Unreadable as error:
+        raise PolicyError(f"{name} line {error.line}: {error.problem}.") from None
     known = {c.name for c in schema.policy.columns}
     missing = [
         c
@@ -203,7 +205,7 @@ def _of_csv(text: str, name: str) -> list[Policy]:
             "duration",
             "duration_unit",
         )
-        if c not in (reader.fieldnames or ())
+        if c not in names
     ]
     if missing:
         raise PolicyError(
@@ -211,8 +213,8 @@ def _of_csv(text: str, name: str) -> list[Policy]:
             " docs/sources.md."
         )
     found: dict[tuple[str, str], tuple[dict[str, Any], list[Promise], str]] = {}
-    for row in reader:
-        where = f"{name} line {reader.line_num}"
+    for line, row in lines:
+        where = f"{name} line {line}"
         promise = Promise(
             row["promise_id"],
             row["from_stage"],

@@ -8,7 +8,6 @@ manual.
 
 import difflib
 import hashlib
-import itertools
 import os
 import re
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
 from pipelines.errors import MappingError, SourceError
 from pipelines.sources import tables, values
@@ -28,21 +26,17 @@ from pipelines.sources.looks import shown
 from pipelines.sources.mapping_sql import Compiler
 from pipelines.sources.mapping_yaml import (
     BEGINS,
-    DEEPEST,
-    LARGEST,
     READ_KEYS,
-    Items,
-    Section,
     Source,
     fits,
     numbers_of,
     specs,
-    with_lines,
 )
 from pipelines.sources.tables import parts as parts_tables
 from pipelines.sources.tables import query
 from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.sql import quote
+from pipelines.written import Items, Section, Unreadable, documents, text_of
 
 
 class Mapping:
@@ -51,26 +45,19 @@ class Mapping:
     def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         try:
-            if text is None and path.stat().st_size > LARGEST:
-                raise MappingError(
-                    f"{shown(path)} is larger than {LARGEST >> 10} KB: a mapping is some pages of text at most."
-                )
-            self.text = text = path.read_text(encoding="utf-8-sig") if text is None else text
-            node = yaml.SafeLoader(text).get_single_node()
-            self.content = with_lines(node, itertools.count(1)) if node else Section()
+            self.text = text = text_of(path) if text is None else text
+            found = documents(text)
         except OSError as error:
             raise MappingError(
                 f"There is no mapping file {shown(path)} that can be read. Make one with `backhaul map FILE`."
             ) from error
-        except UnicodeDecodeError as error:
-            raise MappingError(f"{shown(path)} is not UTF-8. Save it as UTF-8.") from error
-        except RecursionError as error:
-            raise self.wrong(1, f"it has more than {DEEPEST} levels: no mapping has.") from error
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            raise self.wrong(mark.line + 1 if mark else 1, f"not YAML: {error.problem}.") from error
-        except yaml.YAMLError as error:
-            raise self.wrong(1, f"not YAML: {str(error).splitlines()[0][:100]}.") from error
+        except Unreadable as error:
+            if error.line is None:
+                raise MappingError(f"{shown(path)}: {error.problem}.") from error
+            raise self.wrong(error.line, f"{error.problem}.") from error
+        if len(found) > 1:
+            raise self.wrong(1, "not YAML of one document: `---` begins another.")
+        self.content = found[0] if found and found[0] is not None else Section()
         self.has_query = False
         self.reads: dict[str, dict[str, set[str]]] = {}
         """By file, the headings that were asked for, plainly written, each with the log columns it fills."""

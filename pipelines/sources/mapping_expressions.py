@@ -17,13 +17,12 @@ from pipelines.sources.mapping_yaml import (
     HEADS,
     NO_WORDS,
     YES_WORDS,
-    Items,
-    Section,
     Source,
 )
 from pipelines.sources.tables import parts as parts_tables
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import quote
+from pipelines.written import Items, Section
 
 if TYPE_CHECKING:
     from pipelines.sources.mapping import Mapping

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.sources.mapping_expressions import Expressions, text_sql
-from pipelines.sources.mapping_yaml import BEGINS, BY_ROW, SPECIAL, Items, Section, Source
+from pipelines.sources.mapping_yaml import BEGINS, BY_ROW, SPECIAL, Source
 from pipelines.sources.values import iso_country
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import quote
+from pipelines.written import Items, Section
 
 if TYPE_CHECKING:
     from pipelines.sources.mapping import Mapping

@@ -1,16 +1,13 @@
-"""The text of a mapping: YAML with lines, sections, and what may stand in them."""
+"""What may stand in a mapping, and the tables that it names."""
 
 import fnmatch
 import itertools
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.sources import tables
+from pipelines.written import Items
 
 BEGINS = "2000-01-01"  # validity of what a mapping makes up: its shop, products without history, promises
 NO_WORDS = ("", "no", "non", "n", "0", "false", "faux", "-", "kept", "gardé", "none")
@@ -52,80 +49,7 @@ ARITHMETIC = {"sum": "+", "minus": "-", "times": "*", "divide": "/"}
 SPECIAL = ("when", "several", "events", "promise", "dimensions")  # keys of a log that are no plain columns
 BLANKS = "' \t\r\n\u00a0\u202f\u2007\ufeff\u200b'"  # SQL: what stands around texts and is none of them
 BY_ROW = "by_row"  # channel of promises made row by row, so that they apply to no other order
-LARGEST = 1 << 20  # bytes of a mapping file
-DEEPEST, MOST_PARTS = 50, 20_000  # levels and parts of a mapping
 numbers_of = itertools.count()  # so that two mappings share a connection
-
-
-class Section(dict[str, Any]):
-    """A YAML mapping that knows the line of each of its keys."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: dict[str, int] = {}
-        self.line = 1
-
-
-class Items(list[Any]):
-    """A YAML list that knows the line of each of its items."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[int] = []
-
-
-class Number(float):
-    """A number of a mapping that is written again as it stands there."""
-
-    def __new__(cls, text: str) -> "Number":
-        """Read the number, keep its text."""
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def with_lines(node: yaml.Node, counted: Iterator[int], level: int = 0) -> Any:
-    """Give a YAML node as sections, lists, texts and numbers.
-
-    `Yes`, `NO`, `007` and `12:30` stay the texts that they are. What an alias stands for is written out and `counted`
-    again: by aliases a small file becomes a huge one, or one without end.
-    """
-    if level > DEEPEST or next(counted) > MOST_PARTS:
-        much = (
-            f"more than {DEEPEST} levels"
-            if level > DEEPEST
-            else f"more than {MOST_PARTS:,} parts, its aliases written out"
-        )
-        raise yaml.MarkedYAMLError(problem=f"a mapping has not {much}", problem_mark=node.start_mark)
-    if isinstance(node, yaml.MappingNode):
-        section = Section()
-        section.line = node.start_mark.line + 1
-        for key, value in node.value:
-            word = str(key.value)
-            if word in section:
-                raise yaml.MarkedYAMLError(problem=f"`{word}` stands here twice", problem_mark=key.start_mark)
-            section[word] = with_lines(value, counted, level + 1)
-            section.lines[word] = key.start_mark.line + 1
-        return section
-    if isinstance(node, yaml.SequenceNode):
-        items = Items()
-        for item in node.value:
-            items.append(with_lines(item, counted, level + 1))
-            items.lines.append(item.start_mark.line + 1)
-        return items
-    if node.tag.endswith(":null"):
-        return None
-    if node.tag.endswith((":int", ":float")):
-        if re.fullmatch(r"-?(0|[1-9]\d*)", node.value):
-            return int(node.value)
-        if re.fullmatch(r"-?(0|[1-9]\d*)\.\d+", node.value):
-            return Number(node.value)
-    return node.value
 
 
 @dataclass
