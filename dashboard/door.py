@@ -123,6 +123,8 @@ class Door:
                 given = headers.getlist("set-cookie")
                 if path == BACK:
                     self._came_back(given, of, scope)
+                if path == OUT:
+                    headers["Clear-Site-Data"] = '"cache", "storage"'
                 if path == OUT and of:
                     self._note("signed_out", SESSIONS.end(of), "")
                 if given and self._public.scheme == "https":

@@ -1,11 +1,12 @@
 """A small OpenID Connect provider on loopback: discovery, keys, authorization code with PKCE, tokens, sign-out.
 
 Whoever is sent to it chooses who they are by a link. `fault` spoils the tokens it gives: another nonce, another key's
-signature, a time that is past.
+signature, none, one by a secret that is the public key, another audience or issuer, a time that is past.
 """
 
 import base64
 import hashlib
+import hmac
 import html
 import json
 import secrets
@@ -60,11 +61,21 @@ class Provider:
             return 400, {"error": "invalid_grant"}
         now = int(time.time()) - (7200 if self.fault == "expired" else 0)
         claims = {"iss": self.issuer, "sub": asked["email"], "aud": CLIENT, "iat": now, "exp": now + 600}
+        claims |= {"aud": "another"} if self.fault == "audience" else {}
+        claims |= {"iss": "http://localhost:1"} if self.fault == "issuer" else {}
         claims |= {"nonce": "another" if self.fault == "nonce" else asked["nonce"]}
         claims |= {"email": asked["email"], "email_verified": True}
-        key = self.other if self.fault == "signature" else self.key
-        id_token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, key)
-        return 200, {"access_token": secrets.token_hex(8), "token_type": "Bearer", "id_token": id_token}
+        return 200, {"access_token": secrets.token_hex(8), "token_type": "Bearer", "id_token": self.signed(claims)}
+
+    def signed(self, claims: dict[str, Any]) -> str:
+        """Sign claims, or not as they should be."""
+        if self.fault in ("unsigned", "public_key"):
+            header = {"alg": "none" if self.fault == "unsigned" else "HS256", "kid": "1"}
+            said = b".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=") for p in (header, claims))
+            mac = hmac.digest(self.key.as_pem(private=False), said, "sha256")
+            end = b"" if self.fault == "unsigned" else base64.urlsafe_b64encode(mac).rstrip(b"=")
+            return (said + b"." + end).decode()
+        return jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.other if self.fault == "signature" else self.key)
 
 
 @contextmanager

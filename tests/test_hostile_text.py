@@ -349,7 +349,16 @@ def test_a_factor_set_keeps_the_words_of_its_file(settings: Settings, tmp_path: 
     rows = [
         dict.fromkeys(factors.COLUMNS, text.strip())
         | {"factor_id": f"{text.strip()} {kind}", "activity": "freight", "unit": "kgCO2e/t.km", "quality": "verified"}
-        | {"wtt": "0.1", "ttw": "0.4", "wtw": "0.5", "valid_from_year": "2024", "year": "2024", "factor_set": "mine"}
+        | {
+            "wtt": "0.1",
+            "ttw": "0.4",
+            "wtw": "0.5",
+            "ttw_ar6": "",
+            "biogenic": "",
+            "valid_from_year": "2024",
+            "year": "2024",
+            "factor_set": "mine",
+        }
         for kind, text in HOSTILE.items()
     ]
     write_rows(tmp_path / "mine.csv", rows)
@@ -621,10 +630,14 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
     else:
-        await PlainTextResponse("inside")(scope, receive, send)
+        answer = PlainTextResponse("inside")
+        answer.set_cookie("kept", "1")
+        await answer(scope, receive, send)
 
 
-def visit(address: str, token: str = "", *, kind: str = "http", **headers: str) -> tuple[int, dict[str, str], str]:
+def visit(
+    address: str, token: str = "", *, kind: str = "http", public: str = "", **headers: str
+) -> tuple[int, dict[str, str], str]:
     """Knock at the door: the status (101 for an open socket), the headers and the text of the answer."""
     path, _, query = address.partition("?")
     given = {"host": "127.0.0.1:8501", **headers}
@@ -644,7 +657,7 @@ def visit(address: str, token: str = "", *, kind: str = "http", **headers: str) 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    asyncio.run(Door(inside, token)(scope, receive, send))
+    asyncio.run(Door(inside, token, public)(scope, receive, send))
     if kind == "websocket":
         return (101 if sent[0]["type"] == "websocket.accept" else 403), {}, ""
     answered = {n.decode(): v.decode() for n, v in sent[0]["headers"]}
@@ -689,6 +702,12 @@ def test_the_first_link_carries_the_token_and_a_cookie_the_rest() -> None:
     assert visit("/_stcore/stream", "t0ken", kind="websocket", cookie=cookie)[0] == 101
     assert visit("/", "t0ken", cookie=cookie[:-1])[0] == 403
     assert visit("//evil.example/?token=t0ken", "t0ken")[1]["location"] == "/evil.example/"
+
+
+@pytest.mark.parametrize(("public", "is_secure"), [("https://a.example", True), ("http://localhost:8501", False)])
+def test_cookies_are_kept_to_tls_where_the_address_is(public: str, is_secure: bool) -> None:
+    status, headers, _ = visit("/", public=public, host=public.partition("//")[2])
+    assert (status, "Secure" in headers["set-cookie"].split("; ")) == (200, is_secure)
 
 
 def test_each_run_of_the_pages_has_a_token_of_its_own_and_ends_the_last_ones(

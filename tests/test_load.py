@@ -14,16 +14,19 @@ import time
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import TINY_SHOP, fresh, write_rows, write_shop
-from sqlalchemy import delete
+from sqlalchemy import Double, Integer, Numeric, delete
 
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
 from pipelines.load import checks as checks_load
 from pipelines.load import load, verdicts
 from pipelines.settings import Settings
-from pipelines.warehouse import build, sql, star, state, state_tables
+from pipelines.warehouse import build, schema, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
 
 Shop = dict[str, list[dict[str, str]]]
@@ -399,6 +402,51 @@ def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path
     assert counts["return_event"]["duplicate"] == 1
     row = state.quarantine_by_rule(settings).iloc[0]
     assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 6, "one")
+
+
+NUMBERS = [
+    (log, c.name)
+    for log in TINY_SHOP
+    for c in getattr(schema, log).columns
+    if isinstance(c.type, Double | Integer | Numeric)
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e999", "-1e9", "1e9", "99999", "99999999999999"])
+def test_no_figure_of_one_row_stops_a_load_or_leaves_what_is_no_number(
+    value: str, settings: Settings, tmp_path: Path
+) -> None:
+    shop = copy.deepcopy(TINY_SHOP)
+    for log, column in NUMBERS:
+        if column in shop[log][0]:
+            shop[log][0][column] = value
+    load(settings, [write_shop(tmp_path / "in", shop)])
+    path = build.build_path(settings.warehouse, build.current_id(settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        held = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE data_type IN ('DOUBLE', 'FLOAT')"
+        ).fetchall()
+        without_end = [
+            (t, c) for t, c in held if connection.execute(f"SELECT bool_or(NOT isfinite({c})) FROM {t}").fetchone()[0]
+        ]
+    assert without_end == []
+
+
+def test_a_table_of_floats_says_missing_by_what_is_no_number(settings: Settings, tmp_path: Path) -> None:
+    write_shop(tmp_path / "in", {**TINY_SHOP, "product": [], "place": []})
+    for log in ("product", "place"):
+        rows = pd.DataFrame(TINY_SHOP[log])
+        for column in {"weight_kg", "unit_cost", "list_price", "latitude", "longitude"} & set(rows):
+            rows[column] = rows[column].astype(float)
+            rows.loc[0, column] = np.nan
+        (tmp_path / "in" / f"{log}.csv").unlink(missing_ok=True)
+        kept = pa.table({c: pa.array(rows[c].to_numpy(), from_pandas=False) for c in rows})
+        pq.write_table(kept, tmp_path / "in" / f"{log}.parquet")
+    report = load(settings, [tmp_path / "in"])
+    assert [c for c in report.counts if c["quarantined"]] == []
+    assert report.unread == []
+    products = tables(settings)["dim_product"]
+    assert products["weight_kg"].isna().sum() == 1
 
 
 def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settings: Settings) -> None:

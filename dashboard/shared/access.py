@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.why import why
 
 DOOR = "pages"
+LOOK_S = 10.0  # between two looks of an open page at whether its reader is signed in still
 
 
 def is_on() -> bool:
@@ -56,6 +57,16 @@ def enter(words: Words) -> None:
         if reader.scope:
             st.caption(inert(words("access.scope", scope=within(words, reader))))
         _sign_out(words)
+    _leave_when_over()
+
+
+@st.fragment(run_every=LOOK_S)
+def _leave_when_over() -> None:
+    """Take the page from the screen of a reader whose sign-in ended, or who may not read any more."""
+    try:
+        current()
+    except AccessError:
+        st.rerun()
 
 
 def _sign_out(words: Words) -> None:

@@ -86,12 +86,17 @@ NOT_NEGATIVE = {
     "kg_co2e",
     "kg_co2e_ttw",
     "shared_total",
+    "weight_kg",
+    "duration",
 }
 SHARES = {"trip_share", "activity_share", "primary_share", "share"}
 """Columns of what goods emitted on their way that hold no figure below nothing, or nothing but a share of one."""
+FLOATING = ("DOUBLE", "FLOAT")
 VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
-MOST = 1_000_000  # units of one line, or any other whole number: more is a slip, and facts could not hold it
+COORDINATES = {"latitude": 90, "longitude": 180}  # degrees at most
+MOST = {"BIGINT": 10**6, "DOUBLE": 10**9, "DECIMAL(18, 4)": 10**12}
+"""Whole numbers such as units, kg or km, and money: more is a slip, and facts could not hold it."""
 MOST_LISTED = 1000  # rows listed of a log for fields that could not be read; all are counted
 FUTURE = timedelta(
     hours=14
@@ -174,6 +179,8 @@ class Export:
 def typed_sql(name: str, target: str, given: str) -> str:
     """Cast a named column to the log's type; what cannot be cast is NULL."""
     quoted = f'"{name}"'
+    if given in FLOATING:  # a table of floats says "missing" by what is no number
+        quoted = f"nullif({quoted}, 'NaN'::{given})"
     if given == target:
         return quoted if target != "VARCHAR" else f"nullif(trim({quoted}), '')"
     if target == "VARCHAR":
@@ -201,7 +208,12 @@ def typed_sql(name: str, target: str, given: str) -> str:
 
 def is_filled(name: str, given: str) -> str:
     """Tell whether a named column holds anything."""
-    return f"(nullif(trim(\"{name}\"), '') IS NOT NULL)" if given == "VARCHAR" else f'("{name}" IS NOT NULL)'
+    quoted = f'"{name}"'
+    if given == "VARCHAR":
+        quoted = f"nullif(trim({quoted}), '')"
+    if given in FLOATING:
+        quoted = f"nullif({quoted}, 'NaN'::{given})"
+    return f"({quoted} IS NOT NULL)"
 
 
 def _has_zone(name: str) -> str:
@@ -233,6 +245,7 @@ def is_read_field(table: Table, rule: str, column: str) -> bool:
         "rounded_id",
         "negative_figure",
         "no_share",
+        "no_coordinate",
     )
     return of_value and not table.columns[column].info["required"]
 
@@ -262,8 +275,9 @@ def _rules_of_type(column: Column[Any], given: str, landed_at: datetime) -> list
     rules: list[Rule] = []
     name, target = column.name, sql_type(column)
     raw = f'"{name}"'
-    beyond = f"t.{name} NOT BETWEEN -{MOST} AND {MOST}" if target == "BIGINT" else "false"
-    if target != "VARCHAR" and (given != target or target == "BIGINT"):
+    most = MOST.get(target)
+    beyond = f"t.{name} NOT BETWEEN -{most} AND {most}" if most else "false"
+    if target != "VARCHAR" and (given != target or most):
         kind = "bad_time" if target in ("TIMESTAMP", "DATE") else "bad_number"
         rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {is_filled(name, given)} ELSE {beyond} END"))
     if target == "TIMESTAMP":
@@ -306,6 +320,9 @@ def _rules_of_content(table: Table, column: Column[Any], given: str) -> list[Rul
         rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
     if name in NOT_NEGATIVE:
         rules.append(("negative_figure", name, f"t.{name} < 0"))
+    if name in COORDINATES:
+        most = COORDINATES[name]
+        rules.append(("no_coordinate", name, f"t.{name} NOT BETWEEN -{most} AND {most}"))
     if name in SHARES:
         rules.append(("no_share", name, f"t.{name} NOT BETWEEN 0 AND 1"))
     if name in ("units", "units_cancelled", "units_shipped"):

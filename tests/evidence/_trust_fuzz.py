@@ -10,7 +10,7 @@ from tests.evidence import Claim
 
 SUBJECTS = {  # name -> tests, how many times as many examples
     "A warehouse against a model: loads, edits, replays, withdrawals": (["tests/test_model.py"], 60),
-    "Parsers, mappings and files written by hand, of any bytes": (
+    "Parsers and mapping files of any bytes": (
         ["tests/test_hostile_files.py", "tests/test_written.py", "-k", "of_any"],
         12,
     ),

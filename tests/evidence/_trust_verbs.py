@@ -274,7 +274,8 @@ def contents(folder: Path, *, is_state: bool = False) -> Contents:
                         found[f"{warehouse.name} {table}"] = _content(connection, table)
         if is_state and (warehouse / "state.sqlite").exists():
             with contextlib.closing(sqlite3.connect(warehouse / "state.sqlite")) as state_file:
-                for table, columns in WRITTEN.items():
+                is_begun = state_file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                for table, columns in WRITTEN.items() if is_begun else ():  # without room for one table nothing is kept
                     found[f"{warehouse.name}/{table}"] = (
                         repr(sorted(state_file.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)),
                         (),
