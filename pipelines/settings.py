@@ -3,6 +3,7 @@
 Nothing is read from the environment anywhere else.
 """
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,12 +53,31 @@ def write_whole(path: Path, content: str | bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
+        _drop_drafts(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _drop_drafts(path: Path) -> None:
+    """Remove the drafts of a file whose writers are gone: a disk that failed them did not let them clean up."""
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
+        writer = draft.name.removeprefix(f"{path.name}.").removesuffix(".new")
+        if writer.isascii() and writer.isdecimal() and not _is_running(int(writer)):
+            draft.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's, or no number of a process
+        return True
+    return True
 
 
 @dataclass(frozen=True)

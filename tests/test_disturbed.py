@@ -4,11 +4,15 @@ Every verb ends in one sentence, and once the disturbance is gone nothing is los
 """
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 from conftest import TINY_SHOP, ends, fresh, write_rows
@@ -16,7 +20,7 @@ from test_load import assert_same, tables
 
 from pipelines.errors import BackhaulError
 from pipelines.load import load
-from pipelines.settings import Settings
+from pipelines.settings import Settings, write_whole
 from pipelines.warehouse import state, state_tables
 from tests.disturbed import FOR_EVER, failing, jumping, sentences
 
@@ -123,6 +127,44 @@ def test_writes_that_fail_end_in_a_sentence_and_lose_nothing(
     assert "failed" not in statuses(copy_of_tiny).values()
     assert not list(copy_of_tiny.warehouse.parent.rglob("*.unfinished*"))
     assert not load(copy_of_tiny).failed
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_no_load_is_blamed_for_a_disk_that_failed_while_a_build_was_written(
+    is_first: bool, tiny_files: Path, tiny_settings: Settings, copy_of_tiny: Settings, tmp_path: Path
+) -> None:
+    """The first load has no build to be copied from, and a whole build anew has no load that is new."""
+    tried, settings = fresh(tmp_path / "tried"), fresh(tmp_path / "first") if is_first else copy_of_tiny
+    with failing(tried.warehouse / "builds", errno.EIO) as disk:
+        load(tried, [tiny_files])
+    statements = [n for n, call in enumerate(disk.asked, 1) if call.startswith("duckdb")]
+    assert len(statements) > 20
+    ended = []
+    for call in (statements[len(statements) // 2], statements[-1]):
+        with failing(settings.warehouse / "builds", errno.EIO, call):
+            try:
+                load(settings, [tiny_files] if is_first else [], rebuild=not is_first)
+            except (BackhaulError, OSError, duckdb.IOException) as error:
+                ended.append(str(error))
+        assert "failed" not in statuses(settings).values(), call
+    assert ended
+    assert not load(settings, [tiny_files], rebuild=True).failed
+    assert_same(tables(settings), tables(tiny_settings))
+
+
+def test_a_draft_whose_writer_is_gone_goes_with_the_next(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [
+        f"a[1].csv.{ended.pid}.new",
+        f"a[1].csv.{os.getppid()}.new",
+        "a[1].csv.notes.new",
+        f"b.csv.{ended.pid}.new",
+    ]
+    for name in names:
+        (tmp_path / name).write_text("half")
+    write_whole(tmp_path / "a[1].csv", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a[1].csv", *names[1:]])
 
 
 def test_a_damaged_log_is_made_again_though_the_disk_failed_meanwhile(copy_of_tiny: Settings, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -207,6 +207,15 @@ def test_every_object_of_the_json_validates(sample_settings: Settings) -> None:
         legs = closing.elements(build, date(2025, 2, 1), date(2026, 1, 31))
     chain = legs[legs["activity"].isin(["transport", "hub"]) & ~legs["parcel_id"].isin(left)]
     assert whole == pytest.approx(chain["kg_co2e"].sum(), rel=1e-6)
+
+
+def test_a_build_gives_the_same_file_whenever_it_is_asked(
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (copy_of_tiny, date(2025, 12, 1), date(2026, 1, 31))
+    first = ileap.envelope(*asked)
+    monkeypatch.setattr(state, "now", lambda: datetime(2031, 1, 1))
+    assert ileap.envelope(*asked) == first
 
 
 def test_the_schema_has_teeth(copy_of_tiny: Settings) -> None:

@@ -395,6 +395,12 @@ def test_documents_are_cut_into_rows_without_being_taken_in(tmp_path: Path) -> N
     assert pieces == [*((("a",), item) for item in tricky["a"]), (("b", "a"), {"no": 1}), (None, tricky)]
 
 
+def test_what_is_no_number_is_missing_in_parquet(tmp_path: Path) -> None:
+    rows = "SELECT 1 AS id, 'A' AS sku, 2.5::DOUBLE AS qty UNION ALL SELECT 2, 'B', 'NaN'::DOUBLE"
+    duckdb.sql(f"COPY ({rows}) TO '{tmp_path / 'flat.parquet'}'")
+    assert read(tmp_path / "flat.parquet", HEADER) == [("1", "A", "2.5", None), ("2", "B", None, None)]
+
+
 def test_parquet_flat_and_nested(tmp_path: Path) -> None:
     duckdb.sql(f"COPY (SELECT 1 AS id, 'A' AS sku, 2.50::DECIMAL(9, 2) AS qty) TO '{tmp_path / 'flat.parquet'}'")
     assert read(tmp_path / "flat.parquet", HEADER) == [("1", "A", "2.50", None)]

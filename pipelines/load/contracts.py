@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Column, Table
 
-from pipelines.warehouse.sql import quote, sql_type
+from pipelines.warehouse.sql import FLOATING, quote, sql_type, without_nan
 
 EARLIEST = (  # before this no web shop sold anything: such a time is a fault, often an empty date read as 1970
     "1995-01-01"
@@ -91,7 +91,6 @@ NOT_NEGATIVE = {
 }
 SHARES = {"trip_share", "activity_share", "primary_share", "share"}
 """Columns of what goods emitted on their way that hold no figure below nothing, or nothing but a share of one."""
-FLOATING = ("DOUBLE", "FLOAT")
 VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
 COORDINATES = {"latitude": 90, "longitude": 180}  # degrees at most
@@ -179,8 +178,8 @@ class Export:
 def typed_sql(name: str, target: str, given: str) -> str:
     """Cast a named column to the log's type; what cannot be cast is NULL."""
     quoted = f'"{name}"'
-    if given in FLOATING:  # a table of floats says "missing" by what is no number
-        quoted = f"nullif({quoted}, 'NaN'::{given})"
+    if given in FLOATING:
+        quoted = without_nan(quoted)
     if given == target:
         return quoted if target != "VARCHAR" else f"nullif(trim({quoted}), '')"
     if target == "VARCHAR":
@@ -212,7 +211,7 @@ def is_filled(name: str, given: str) -> str:
     if given == "VARCHAR":
         quoted = f"nullif(trim({quoted}), '')"
     if given in FLOATING:
-        quoted = f"nullif({quoted}, 'NaN'::{given})"
+        quoted = without_nan(quoted)
     return f"({quoted} IS NOT NULL)"
 
 

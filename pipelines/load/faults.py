@@ -15,13 +15,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state
 
 OF_DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-OF_DISK_SIGNS = (
-    "could not write",
-    "could not sync",
-    "input/output error",
-    "read-only file system",
-    "too many open files",
-)
+OF_WRITING_SIGNS = ("could not write", "could not sync", "read-only file system")
+OF_DISK_SIGNS = (*OF_WRITING_SIGNS, "input/output error", "too many open files")
 
 
 def is_disk_full(error: Exception) -> bool:
@@ -71,6 +66,8 @@ def is_of_machine(settings: Settings, error: Exception, row: dict[str, Any] | No
     if isinstance(error, OSError) and (error.errno in OF_DISK or _is_own(settings, error.filename)):
         return True
     if row is not None and row["files"] and is_of_disk(error):
+        return True
+    if isinstance(error, duckdb.IOException) and any(sign in str(error).lower() for sign in OF_WRITING_SIGNS):
         return True
     if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():  # DuckDB's word for Ctrl-C
         return True

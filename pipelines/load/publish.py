@@ -83,6 +83,10 @@ def publish(
         progress(why("step_damaged"))
         if attempt(published, is_probe=True) is not None:
             _blame_published(published, problem, attempt)
+        if not new:  # it holds when it is tried again: what failed was the machine
+            if (problem := attempt(published)) is not None:
+                raise problem
+            return failures
         every = published + new
         first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
         failures[first["load_id"]] = put_aside(settings, state_file, first["load_id"], problem, report)

@@ -10,7 +10,7 @@ import csv
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,6 @@ import pandas as pd
 from pipelines.factors import ledger, parameter
 from pipelines.outputs import closing, disclosure
 from pipelines.settings import Settings, data_path
-from pipelines.warehouse import state
 from pipelines.warehouse.build import current_build
 from pipelines.why import why
 
@@ -40,7 +39,7 @@ def envelope(settings: Settings, since: date, until: date) -> dict[str, Any]:
     """Give a span's shipments, TOCs and HOCs as PACT product footprints under `data`; `leftOut` says what lacks."""
     with current_build(settings.warehouse) as build:
         found, _ = closing.span_elements(settings, build, since, until)
-        label = build.label
+        label, created = build.label, build.info["created_at"]
     chain, left_out = _chain(found)
     objects: list[tuple[str, dict[str, Any], list[Element]]] = []
     for parcel_id, legs in _grouped(chain, "parcel_id"):
@@ -53,7 +52,7 @@ def envelope(settings: Settings, since: date, until: date) -> dict[str, Any]:
             continue
         kind = "hoc" if legs[0]["activity"] == "hub" else "toc"
         objects.append((kind, _operation(kind, operation_id, legs, carrier), legs))
-    about = _about(settings, label, since, until)
+    about = _about(settings, label, created, since, until)
     return {
         "data": [_footprint(kind, body, _sources(legs), _primary(legs), about) for kind, body, legs in objects],
         "leftOut": left_out,
@@ -208,8 +207,8 @@ def _sources(legs: Sequence[Element]) -> dict[str, str]:
     return {n: (m[0] if (m := re.search(r"\d{4}$", n)) else "1") for n in sorted(names)}
 
 
-def _about(settings: Settings, label: str, since: date, until: date) -> dict[str, Any]:
-    """Give what all envelopes of a report share."""
+def _about(settings: Settings, label: str, created: str, since: date, until: date) -> dict[str, Any]:
+    """Give what all envelopes of a report share. They were created with the build: the same one gives the same file."""
     company = disclosure.company(settings)
     euid = quote(company.euid, safe="") if company and company.euid else ""
     gwps = {str(r["factor_id"]).partition(".")[0]: str(r.get("gwp") or "") for r in ledger(settings).rows}
@@ -220,7 +219,7 @@ def _about(settings: Settings, label: str, since: date, until: date) -> dict[str
             if euid
             else f"urn:uuid:{uuid.uuid5(_NAMESPACE, label)}"
         ),
-        "created": state.now().isoformat(timespec="seconds") + "Z",
+        "created": datetime.fromisoformat(created).isoformat(timespec="seconds") + "Z",
         "label": label,
         "start": f"{since}T00:00:00Z",
         "end": f"{until + timedelta(days=1)}T00:00:00Z",

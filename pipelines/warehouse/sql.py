@@ -13,6 +13,7 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.settings import data_path
 
+FLOATING = ("DOUBLE", "FLOAT")  # types that hold what is no number
 CHANGEABLE = ("preserve_insertion_order", "max_vacuum_tasks", "disabled_optimizers")  # by a locked connection
 BASE_MB, WORKER_MB = (
     300,
@@ -139,6 +140,14 @@ def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
 def key_sql(expression: str) -> str:
     """Give the BIGINT key of a text: the first 63 bits of its md5."""
     return f"(md5_number_upper({expression}) >> 1)::BIGINT"
+
+
+def without_nan(quoted: str) -> str:
+    """Give NULL for what is no number: a table of floats says by it that a figure is missing.
+
+    Not by `nullif(x, 'NaN')`: statistics of a Parquet file leave NaN out, and DuckDB 1.5 folds comparisons by them.
+    """
+    return f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END"
 
 
 def sql_type(column: Column[Any]) -> str:

@@ -49,7 +49,8 @@ WRITTEN = {  # what people and loads wrote, without times and numbers
     "policy_draft": "text, status",
     "scenario": "name, text",
     "forgotten": "is_address, done_at IS NULL",
-    "load": "status, raw_gone_at IS NULL, restored_at IS NULL",
+    # an attempt that failed stays listed, and the next is another load
+    "load WHERE status <> 'failed'": "status, raw_gone_at IS NULL, restored_at IS NULL",
     "alert": "rule_id, cell, cleared_at IS NULL",
 }
 

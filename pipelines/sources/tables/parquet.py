@@ -11,7 +11,7 @@ from pipelines.sources.base import Lines
 from pipelines.sources.looks import shown
 from pipelines.sources.tables.objects import unroll
 from pipelines.sources.tables.parts import Part, branches_of, headings_of
-from pipelines.warehouse.sql import in_order, name, read_sql
+from pipelines.warehouse.sql import FLOATING, in_order, name, read_sql, without_nan
 
 
 def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
@@ -36,7 +36,10 @@ def stage_parquet(connection: duckdb.DuckDBPyConnection, stage: str, file: Path,
         documents = f"FROM (SELECT to_json(rows) AS json FROM {read_sql('parquet', file)} rows)"
         path = [key for key in str(read.get("path", "")).split(".") if key]
         return unroll(connection, stage, file, documents, path, branches_of(read))
-    texts = ", ".join(f"{name(c)}::VARCHAR AS c{i}" for i, c in enumerate(types))
+    texts = ", ".join(
+        f"({without_nan(name(c)) if kind in FLOATING else name(c)})::VARCHAR AS c{i}"
+        for i, (c, kind) in enumerate(types.items())
+    )
     in_order(connection, [f"CREATE TEMP TABLE {stage} AS SELECT {texts} FROM {read_sql('parquet', file)}"])
     lines = Lines(lines=connection.execute(f"SELECT count(*) FROM {stage}").fetchall()[0][0])
     return Part(file.name, stage, {h: f"c{i}" for i, h in enumerate(headings_of(types))}, lines=lines)

@@ -4,6 +4,7 @@ import datetime
 import fnmatch
 import io
 import itertools
+import math
 import re
 import warnings
 import zipfile
@@ -79,7 +80,7 @@ def text_of(value: Any) -> str | None:
     >>> text_of(12.0), text_of(datetime.datetime(2026, 3, 1, 10)), text_of("")
     ('12', '2026-03-01 10:00:00', None)
     """
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, datetime.datetime):
         if value.microsecond:  # spreadsheets hold days as numbers: a second is as near as they come
