@@ -277,6 +277,7 @@ def test_the_spaces_before_french_punctuation_do_not_break() -> None:
 
 # Strings of the pages' code with a space in them that are in no catalogue.
 LITERALS = {
+    '"cache", "storage"': "what a browser forgets at sign-out",
     "kg CO2e": "a unit, named by Words.unit",
     "kg CO2e per 100 units": "a unit, named by Words.unit",
     "promise ": "beginning of the name of a policy's term",
