@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import access, address, blocks, filters, places, queries, upload
+from dashboard.shared import access, address, blocks, filters, places, queries, take_away, upload
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -29,8 +29,10 @@ try:
         upload.arrival(words)
     queries.unfiltered()
     blocks.bottom_bar(words)
+    take_away.begin()
     page.run()
     blocks.not_filtered(words)
+    take_away.of_page(st.session_state["view"])
 except WarehouseMissing as reason:
     filters.language_switch()
     upload.first_start(words, str(reason))

@@ -251,6 +251,17 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     assert visit.exceptions() == []
 
 
+def test_a_page_is_taken_away_as_pdf_and_its_chart_as_picture(visit: Visit) -> None:
+    visit.open("carbon")
+    for button, begins in (("This page as PDF", b"%PDF"), ("PNG", b"\x89PNG"), ("SVG", b"<?xml")):
+        if begins != b"%PDF":
+            visit.page.locator(".st-key-emissions_parts_export button").first.click()
+        with visit.page.expect_download() as download:
+            visit.page.get_by_role("button", name=button, exact=True).first.click()
+        assert Path(download.value.path()).read_bytes().startswith(begins)
+        visit.page.keyboard.press("Escape")
+
+
 def test_a_file_dropped_in_an_empty_folder_leads_to_a_number(browser: Any, tmp_path: Path) -> None:
     """Of four order lines one came back.
 

@@ -47,6 +47,12 @@ def heat() -> go.Figure:
     return figure
 
 
+def empty() -> go.Figure:
+    figure = charts.framed(300, Words("en"))
+    figure.add_heatmap(z=[], x=[], y=[])
+    return figure
+
+
 def flow() -> go.Figure:
     figure = charts.framed(300, Words("en"))
     link = {"source": [0, 0, 1], "target": [1, 2, 2], "value": [5, 2, 5]}
@@ -61,7 +67,26 @@ def lined() -> go.Figure:
     return figure
 
 
-FIGURES = {"trend": trend, "ranked": ranked, "stacked": stacked, "heat": heat, "flow": flow, "lined": lined}
+def falling() -> go.Figure:
+    """A waterfall: a total, and a step that begins where it ends."""
+    figure = charts.framed(300, Words("en"))
+    figure.add_bar(y=["now"], x=[10.0], base=[0.0], orientation="h", marker={"color": charts.MAIN})
+    figure.add_bar(y=["step"], x=[-4.0], base=[10.0], orientation="h", marker={"color": charts.BAD})
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(range=[0, 20])
+    figure.update_yaxes(categoryarray=["step", "now"])
+    return figure
+
+
+FIGURES = {
+    "falling": falling,
+    "trend": trend,
+    "ranked": ranked,
+    "stacked": stacked,
+    "heat": heat,
+    "flow": flow,
+    "lined": lined,
+}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -119,3 +144,24 @@ def test_what_cannot_be_drawn_says_so() -> None:
     }
     with pytest.raises(ExportError, match="comes back to itself"):
         pictures.picture({"data": [back]}, "svg")
+
+
+def test_a_step_begins_where_the_total_ends_and_names_stand_in_their_order() -> None:
+    drawn = Image.open(io.BytesIO(pictures.picture(falling().to_dict(), "png"))).convert("RGB")
+    shades = np.asarray(drawn).astype(int)
+
+    def where(hexed: str) -> tuple[np.ndarray, np.ndarray]:
+        wanted = np.array([int(hexed[i : i + 2], 16) for i in (1, 3, 5)])
+        return np.nonzero(np.abs(shades - wanted).max(axis=2) < 3)
+
+    (total_y, total_x), (step_y, step_x) = where(charts.MAIN), where(charts.BAD)
+    assert abs(int(step_x.max()) - int(total_x.max())) <= 3
+    assert step_x.min() == pytest.approx(total_x.min() + 0.6 * (total_x.max() - total_x.min()), abs=4)
+    assert step_y.min() > total_y.max()  # the first of the order is the lowest
+
+
+def test_what_cannot_be_drawn_of_a_trace_is_said() -> None:
+    figure = trend()
+    figure.data[0].stackgroup = "one"
+    with pytest.raises(ExportError, match="cannot draw stackgroup of scatter"):
+        pictures.picture(figure.to_dict(), "png")

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -20,7 +21,7 @@ import dashboard
 from dashboard.app_pages.today.overview import figures
 from dashboard.app_pages.today.overview.signals import FEWEST, behind
 from dashboard.i18n import LANGUAGES, Words
-from dashboard.shared import frames, places
+from dashboard.shared import frames, places, take_away
 from pipelines import analyses
 from pipelines.load import load
 from pipelines.settings import Settings
@@ -102,7 +103,23 @@ def of_page(seen: Seen) -> list[str]:
     known = {"lang", "part", *seen.view}
     found += [f"{name} is not in the address" for name in seen.view if name not in app.query_params]
     found += [f"unknown {name} in the address" for name in app.query_params if name not in known]
+    found += of_its_files(app)
     return [f"{seen.at}: {one}" for one in found]
+
+
+def of_its_files(app: AppTest) -> list[str]:
+    """Give what is wrong with the PDF of a page and the pictures of its charts."""
+    page = app.session_state["page_said"]
+    found = [f"{m.label} is not in the PDF" for m in app.metric if take_away.plain(m.label) not in page.lines]
+    charts = [one.proto.id for one in app.get("plotly_chart")]
+    kept = [part for part in page.parts.values() if isinstance(part.shown, go.Figure)]
+    found += [f"{len(charts)} charts, {len(kept)} of them kept"] if len(charts) != len(kept) else []
+    found += ["a chart is no picture" for part in kept if not take_away.picture(part, "png").startswith(b"\x89PNG")]
+    if page.lines or page.parts:
+        made = take_away.pdf(page, "All", "1", "en")
+        found += ["no PDF"] if not made.startswith(b"%PDF") else []
+        found += ["the PDF is not offered"] if not any(b.key == "page_pdf" for b in app.get("download_button")) else []
+    return found
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import address, charts, findings, places, queries
+from dashboard.shared import address, charts, findings, places, queries, take_away
 from dashboard.shared.controls import controls, mark_at, narrowed
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
@@ -39,6 +39,7 @@ def needs_one(view: View, *keys: str) -> None:
 def _titled(words: Words, finding: str, *, is_brief: bool = False) -> None:
     """Show the way to a page, what it found as its title, and the question that it answers."""
     sheet = places.current()
+    take_away.title(finding)
     if is_brief:
         st.title(finding, anchor=False, help=words(f"question.{sheet.address}"))
         return
@@ -128,6 +129,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
     label = findings.name(words, key)
     if found.status != "ok":
         bounds, why = between(words, found), findings.reason(words, found)
+        take_away.line(label, bounds or _of_a_part(words, found), "", why)
         with st.container(border=True, height="stretch", gap="small"):
             st.metric(
                 label,
@@ -152,6 +154,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
         + ("\n\n" + findings.caution(words, found) if found.caution else "")
     )
     rests = words("tile.coverage", share=findings.covered(words, found)) if found.coverage < 1 else ""
+    take_away.line(label, words.quantity(found.value, found.unit), between(words, found), delta)
     if found.caution:
         label = f":orange[:material/warning:] {label}"
     drifts = words("tile.caution") if "delay_drift" in found.caution else ""
@@ -256,8 +259,10 @@ def section(title: str, words: Words, key: str = "", note: str = "") -> None:
     place = st.session_state.pop("title", None)
     if place is not None:
         place.title(title, anchor=False, help=about)
+        take_away.title(title)
     else:
         st.subheader(title, anchor=False, help=about)
+        take_away.section(title)
     if note:
         st.caption(note)
 
@@ -280,6 +285,7 @@ def _chart(
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
     figure = charts.inert_texts(figure)
+    take_away.part(key, figure, alt)
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
         controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
@@ -430,6 +436,7 @@ def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDow
     not_filtered(words)
     with st.grid(min(len(shown), 4), min_column_width=210):
         for key, value, about in shown:
+            take_away.line(words(key), value, "", "")
             st.metric(words(key), value, border=True, height="stretch", help=about)
     if behind is not None and behind.seen is not None:
         controls(narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)

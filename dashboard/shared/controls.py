@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import access, columns, filters, findings, queries, rows_behind
+from dashboard.shared import access, columns, filters, findings, queries, rows_behind, take_away
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
 
@@ -68,6 +68,7 @@ def controls(
             st.caption(words("rows.seen"))
             make = partial(rows_behind.file_of_seen, view.asked, title, behind, seen)
             files(words, f"{key}_seen", behind.key if behind else key, make)
+            take_away.offer_pictures(words, key)
             if behind is not None:
                 st.caption(words("rows.behind"))
                 part = rows_behind.parts(behind.key)[0]
@@ -181,7 +182,7 @@ def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequen
     cut = words("rows.cut", n=words.number(rows_behind.FILE_ROWS)) if count > rows_behind.FILE_ROWS else ""
     st.markdown(" ".join(filter(None, [sentence, newest, cut])))
     found = rows_behind.rows(*asked, SHOWN_ROWS)
-    frame_table(words, found, words("rows.behind"), columns.rows(words, found), rows=12)
+    frame_table(words, found, words("rows.behind"), columns.rows(words, found), rows=12, is_kept=False)
     files(
         words,
         "rows_files",

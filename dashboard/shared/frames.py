@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import MISSING, Words
+from dashboard.shared import take_away
 
 SHOWN_ROWS = 500
 MOST = 9  # columns of a table; the rest when the reader asks for them
@@ -101,6 +102,20 @@ def _written(words: Words, frame: pd.DataFrame, config: dict[str, Any]) -> tuple
     return frame.reset_index(drop=True).style.format(writers), plain
 
 
+def _texts(words: Words, frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
+    """Write the first rows as texts under their headings; small charts of a cell are left out."""
+    texts: dict[str, list[str]] = {}
+    for column, settings in config.items():
+        kind, values = settings.get("type_config", {}).get("type", ""), frame[column].head(take_away.ROWS)
+        if kind.endswith("chart"):
+            continue
+        if kind in ("date", "datetime"):
+            values = pd.to_datetime(values, errors="coerce")
+        write = _writer(words, settings) or (lambda value: MISSING if value is None or value != value else str(value))
+        texts[str(settings.get("label") or column)] = [write(value) for value in values]
+    return pd.DataFrame(texts)
+
+
 def _columns(words: Words, present: list[str], alt: str) -> list[str]:
     """Give the columns that are shown: the first MOST, and all where the reader asks for more."""
     if len(present) <= MOST:
@@ -111,21 +126,31 @@ def _columns(words: Words, present: list[str], alt: str) -> list[str]:
 
 
 def frame_table(
-    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str = ""
+    words: Words,
+    frame: pd.DataFrame,
+    alt: str,
+    shown: dict[str, Any],
+    *,
+    rows: int,
+    key: str = "",
+    is_kept: bool = True,
 ) -> int | None:
     """Show the first rows of a frame; with a key, one can be chosen and its position is given back.
 
-    Nine columns, the first of them pinned; the rest when the reader asks for them.
+    Nine columns, the first of them pinned; the rest when the reader asks for them. One that is kept stands in the PDF
+    of the page.
     """
-    frame = frame.head(SHOWN_ROWS)
+    total, frame = len(frame), frame.head(SHOWN_ROWS)
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
     frame = _worded(words, frame)[present]
     for column in (c for c in present if config[c].get("type_config", {}).get("type") == "link"):
         frame[column] = [link if str(link).startswith(("https://", "http://")) else None for link in frame[column]]
-    written, config = _written(words, frame, config)
     order = _columns(words, present, alt)
+    if is_kept:
+        take_away.part(f"{alt} {' '.join(present)}", _texts(words, frame, {c: config[c] for c in order}), alt, total)
+    written, config = _written(words, frame, config)
     if order:
         config[order[0]] = {**config[order[0]], "pinned": True}
     about: dict[str, Any] = {"hide_index": True, "column_config": config, "column_order": order, "height": height}

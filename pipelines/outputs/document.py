@@ -179,6 +179,12 @@ def _chart(sheets: _Sheets, part: Chart) -> None:
         sheets.text_block(part.note, 7.5, quiet=True)
 
 
+def _letters(cells: Sequence[str]) -> int:
+    """Give a column room for its longest word, with what bold takes more, and for short texts whole."""
+    words = (len(word) for cell in cells for word in cell.split())
+    return max(6, max(words, default=0) + 2, min(max(map(len, cells)), 20))
+
+
 def _table(sheets: _Sheets, part: Table, language: str) -> None:
     _heading(sheets, part.title, 30)
     rows, total = part.frame.head(MOST_ROWS), part.total if part.total is not None else len(part.frame)
@@ -189,7 +195,7 @@ def _table(sheets: _Sheets, part: Table, language: str) -> None:
     is_number = [
         pd.api.types.is_numeric_dtype(rows[c]) or texts[c].str.fullmatch(r"[\d\s.,%€$£+\-−]*").all() for c in rows
     ]
-    widths = tuple(int(min(max([6, len(str(c)), *texts[c].str.len()]), 40)) for c in rows)
+    widths = tuple(_letters([str(c), *texts[c]]) for c in rows)
     sheets.set_font("body", size=7.5)
     sheets.set_text_color(*_INK)
     head = FontFace(emphasis="BOLD", color=_INK)

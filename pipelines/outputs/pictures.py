@@ -45,6 +45,51 @@ _MARKS = {
     "triangle-down": "v",
 }
 _NUMBERED: Any = dates.date2num
+_STEPS = {"hv": "steps-post", "vh": "steps-pre", "hvh": "steps-mid"}
+DRAWN = {
+    "scatter": frozenset(
+        [
+            "x",
+            "y",
+            "mode",
+            "name",
+            "line",
+            "marker",
+            "fill",
+            "fillcolor",
+            "opacity",
+            "text",
+            "textposition",
+            "error_x",
+            "error_y",
+        ]
+    ),
+    "bar": frozenset(
+        ["x", "y", "base", "width", "orientation", "name", "marker", "text", "textposition", "error_x", "error_y"]
+    ),
+    "heatmap": frozenset(
+        ["x", "y", "z", "text", "texttemplate", "colorscale", "zmin", "zmax", "xgap", "ygap", "showscale"]
+    ),
+    "sankey": frozenset(["node", "link", "arrangement", "textfont"]),
+}
+OF_A_SCREEN = frozenset(
+    [
+        "type",
+        "customdata",
+        "hoverinfo",
+        "hovertext",
+        "hovertemplate",
+        "showlegend",
+        "selected",
+        "unselected",
+        "selectedpoints",
+        "cliponaxis",
+        "uid",
+        "legendgroup",
+        "textfont",
+    ]
+)
+"""What a trace may say: what is drawn of it, and what only a screen shows."""
 _ONE = Lock()  # matplotlib's settings are of the process
 
 Trace = Mapping[str, Any]
@@ -125,7 +170,8 @@ class _Axis:
         known = [v for v in seen if v is not None and v == v]
         self.is_date = self.said.get("type") == "date" or (bool(known) and all(map(_is_day, known)))
         is_named = not self.is_date and any(isinstance(v, str) for v in known)
-        self.names: list[str] | None = list(dict.fromkeys(str(v) for v in known)) if is_named else None
+        first = [str(v) for v in values(self.said.get("categoryarray"))]  # the order that was given, then as they come
+        self.names: list[str] | None = list(dict.fromkeys([*first, *map(str, known)])) if is_named else None
 
     def places(self, given: Any) -> np.ndarray[Any, Any]:
         """Give the place of each value."""
@@ -164,6 +210,10 @@ class _Chart:
             kind = trace.get("type", "scatter").replace("scattergl", "scatter")
             if kind not in kinds:
                 raise ExportError(f"A picture cannot draw {kind}. Take the table of this chart instead.")
+            if unknown := sorted({*trace} - DRAWN[kind] - OF_A_SCREEN):
+                raise ExportError(
+                    f"A picture cannot draw {unknown[0]} of {kind}. Take the table of this chart instead."
+                )
             kinds[kind](trace)
         for shape in self.layout.get("shapes", ()):
             self._shape(shape)
@@ -182,8 +232,9 @@ class _Chart:
         width = line.get("width", 2)
         label = plain(trace["name"]) if trace.get("name") and trace.get("showlegend", True) else None
         if "lines" in mode and width:
-            dash = _DASHES.get(line.get("dash", "solid"), "-")
-            self.axes.plot(x, y, dash, color=colour(own), linewidth=width * 0.75, label=label)
+            dash, steps = _DASHES.get(line.get("dash", "solid"), "-"), _STEPS.get(line.get("shape", ""), "default")
+            how: dict[str, Any] = {"color": colour(own), "alpha": float(trace.get("opacity", 1)), "drawstyle": steps}
+            self.axes.plot(x, y, dash, linewidth=width * 0.75, label=label, **how)
             label = None
         if "markers" in mode:
             given = marker.get("color")
@@ -192,7 +243,8 @@ class _Chart:
             area = np.square(np.asarray(values(sizes) if not isinstance(sizes, int | float) else sizes, float) * 0.75)
             symbol = marker.get("symbol", "circle")
             shape = _MARKS.get(symbol.removesuffix("-open") if isinstance(symbol, str) else "circle", "o")
-            self.axes.scatter(x, y, s=area, color=paint, marker=shape, label=label, zorder=3)
+            faint = float(marker.get("opacity", 1)) * float(trace.get("opacity", 1))
+            self.axes.scatter(x, y, s=area, color=paint, marker=shape, label=label, zorder=3, alpha=faint)
         self._doubt(trace, x, y)
         if "text" in mode:
             for place, height, text in zip(x, y, values(trace.get("text")), strict=False):
@@ -222,12 +274,17 @@ class _Chart:
         size = np.nan_to_num(across.places(trace.get("x" if is_flat else "y")))
         mode, gap = self.layout.get("barmode", "group"), float(self.layout.get("bargap", 0.2))
         step = float(np.min(np.diff(np.unique(place)))) if along.is_date and len(np.unique(place)) > 1 else 1.0
-        thick, shift = step * (1 - gap), 0.0
+        thick: Any = step * (1 - gap)
+        shift = 0.0
         if mode == "group" and len(self._bars) > 1:
             thick /= len(self._bars)
             shift = (self._bars.index(trace) - (len(self._bars) - 1) / 2) * thick
+        if trace.get("width") is not None:
+            thick = np.asarray(trace["width"], float)
         base = np.zeros(len(place))
-        if mode in ("stack", "relative"):
+        if trace.get("base") is not None:
+            base = np.broadcast_to(across.places(np.atleast_1d(np.asarray(values(trace["base"]), float))), place.shape)
+        elif mode in ("stack", "relative"):
             for i, (p, v) in enumerate(zip(place, size, strict=True)):
                 base[i] = self._base.get((p, v < 0), 0.0)
                 self._base[p, bool(v < 0)] = base[i] + v
@@ -256,6 +313,8 @@ class _Chart:
     def _heatmap(self, trace: Trace) -> None:
         cells = np.array([[np.nan if v is None else float(v) for v in values(row)] for row in values(trace.get("z"))])
         x, y = self.x.places(trace.get("x")), self.y.places(trace.get("y"))
+        if not cells.size:
+            return
         scale = trace.get("colorscale")
         steps = [(float(at), colour(c)) for at, c in scale] if scale and not isinstance(scale, str) else None
         shades = LinearSegmentedColormap.from_list("own", steps) if steps else "Blues"
@@ -359,7 +418,10 @@ class _Chart:
             if said.get("showgrid", True):
                 drawn.grid(visible=True, color=colour(said.get("gridcolor"), "#E4E7EA"), linewidth=0.6)
                 self.axes.set_axisbelow(True)
+        drawn.set_visible(said.get("visible", True) is not False)
         limits = (self.axes.set_xlim, self.axes.set_ylim)[which == "y"]
+        if axis.names is not None and said.get("range") is None:
+            limits(-0.5, len(axis.names) - 0.5)
         if said.get("range") is not None:
             limits(*axis.places(said["range"]))
         elif said.get("rangemode") == "tozero":

@@ -182,7 +182,7 @@ def _pair(shop: Shop, after: Mapping[str, Path], pair: tuple[str, str]) -> list[
 def _copy_of(folder: Path, shop: Shop, after: Path, code: int) -> list[str]:
     """Say what is wrong with a copy that was made beside a writer: it is whole, and of before or after.
 
-    A load that was under way is in it as it stood then, and goes on there.
+    A load or a forgetting that was under way is in it as it stood then, and goes on there as `doctor` says.
     """
     copy = folder / "copy"
     if not copy.exists():
@@ -195,9 +195,11 @@ def _copy_of(folder: Path, shop: Shop, after: Path, code: int) -> list[str]:
     code, told = ended(["restore", str(copy), *place])
     wrong += [f"restore of the copy: exit {code} {told}"] if code else []
     faults = [one for one in examine(restored, is_deep=True) if one.is_fault]
-    wrong += [f"{one.where} of the copy {one.problem}" for one in faults if not one.problem.endswith("not published")]
-    if faults:  # a load was under way: the copy goes on with it
-        for words in (["load", *place], ["check", "--deep", *place]):
+    under_way = ("not published", "not forgotten everywhere yet")
+    wrong += [f"{one.where} of the copy {one.problem}" for one in faults if not one.problem.endswith(under_way)]
+    forgetting = [[*WRITERS["forget"], *place]] if any(one.where == "forgetting" for one in faults) else []
+    if faults:
+        for words in (["load", *place], *forgetting, ["check", "--deep", *place]):
             code, told = ended(words)
             wrong += [f"{words[0]} of the copy: exit {code} {told}"] if code else []
     return wrong

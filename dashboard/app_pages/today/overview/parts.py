@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.app_pages.today.overview import data, figures
 from dashboard.app_pages.today.overview.signals import Signal, every
 from dashboard.i18n import Words
-from dashboard.shared import findings, queries
+from dashboard.shared import findings, queries, take_away
 from dashboard.shared.blocks import between, link_to, linked
 from dashboard.shared.controls import controls
 from dashboard.shared.filters import View, is_telephone
@@ -255,6 +255,7 @@ def lines(view: View, keys: Sequence[str]) -> None:
                 between(words, found),
             )
         )
+        take_away.line(rows[-1].name, rows[-1].value, between(words, found), rows[-1].change)
     names = words("today.number"), words("today.value"), words("today.change"), words("today.months")
     is_dark = st.context.theme.type == "dark"
     st.html(figures.lines(rows, names, words("today.so_far"), is_dark=is_dark, is_narrow=is_telephone()))
