@@ -220,7 +220,7 @@ def test_the_documents_say_it_the_same_way() -> None:
 ALIKE = frozenset(
     {
         *("Action", "Actions", "Bus", "CSV", "Date", "Description", "Distance", "Excel", "France", "Grade"),
-        *("Luxembourg", "Mode", "Note", "PDF", "Pages", "Parquet", "Photo", "Portugal", "Score", "Site"),
+        *("Luxembourg", "Mode", "Note", "PDF", "PNG", "Pages", "Parquet", "Photo", "Portugal", "SVG", "Score", "Site"),
         *("Sites", "Source", "Sources", "Table", "Total", "Train", "Transport", "Type", "Version", "Web"),
         *("distances", "kg", "total", "Distance (km)", "kg CO2e", "{points} pt", "{points} pts"),
     }
@@ -277,6 +277,7 @@ def test_the_spaces_before_french_punctuation_do_not_break() -> None:
 
 # Strings of the pages' code with a space in them that are in no catalogue.
 LITERALS = {
+    r":material/\w+: ?|\*\*|`|\u2060|:(?:orange|gray|red|green)\[([^\]]*)\]": "the marks of a page, taken out",
     '"cache", "storage"': "what a browser forgets at sign-out",
     "kg CO2e": "a unit, named by Words.unit",
     "kg CO2e per 100 units": "a unit, named by Words.unit",

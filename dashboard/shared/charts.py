@@ -441,7 +441,8 @@ def _cut_axis(figure: go.Figure, frame: pd.DataFrame, words: Words, scale: int, 
     if len(totals) and steps < totals.min() / 5:
         span = max(float(totals.max() - totals.min()), float(steps)) * 2
         figure.update_xaxes(range=[(totals.min() - span) * scale, (totals.max() + span / 2) * scale])
-        figure.update_xaxes(title_text=f"{title} · {words('chart.cut_axis')}")
+        figure.update_xaxes(title_text=f"{title}<br>{words('chart.cut_axis')}")
+        figure.update_layout(height=figure.layout.height + 16)
 
 
 def codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
