@@ -21,7 +21,7 @@ import dashboard
 from dashboard.app_pages.today.overview import figures
 from dashboard.app_pages.today.overview.signals import FEWEST, behind
 from dashboard.i18n import LANGUAGES, Words
-from dashboard.shared import frames, places, take_away
+from dashboard.shared import frames, places, settled, take_away
 from pipelines import analyses
 from pipelines.load import load
 from pipelines.settings import Settings
@@ -250,3 +250,21 @@ def test_an_exchange_beside_a_refunded_withdrawal_owes_no_money(tmp_path: Path) 
     with current_build(settings.warehouse) as build:
         due = analyses.refunds_due(build, days=1000)
         assert "R1" not in {str(one).split(":")[-1] for one in due["return_id"]}
+
+
+def test_months_that_still_move_are_dotted_and_no_small_line_shows_them(
+    sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    turn(app, "delays").run()
+    figure = app.session_state["page_said"].parts["kept_by_month"].shown
+    kept = settled.with_young(app.session_state["view"].asked, "promise_kept")
+    young = set(kept.loc[kept["is_young"], "month"])
+    assert young
+    marked = [trace for trace in figure.data if trace.marker.size]
+    assert {trace.line.dash for trace in marked} == {None, "dot"}
+    for trace in marked:
+        assert {pd.Timestamp(month) in young for month in trace.x} == {trace.line.dash == "dot"}
+    small = next(m for m in app.metric if "Promise kept" in m.label).proto.chart_data
+    assert list(small) == pytest.approx(kept.loc[~kept["is_young"], "value"].dropna().tolist())

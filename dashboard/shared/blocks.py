@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import address, charts, findings, places, queries, take_away
+from dashboard.shared import address, charts, findings, places, queries, settled, take_away
 from dashboard.shared.controls import controls, mark_at, narrowed
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
@@ -143,7 +143,8 @@ def tile(view: View, key: str, extra: str = "") -> None:
                 st.caption(said)
         return
     change = None if key in queries.GROWING else queries.change(view.asked, key)
-    months = queries.by_month(view.asked, key)["value"].dropna().tolist()
+    known = settled.with_young(view.asked, key).dropna(subset="value")
+    months = known.loc[~known["is_young"], "value"].tolist()  # a small line has no dots for what still moves
     delta, colour, arrow = findings.change(words, change, queries.metric(key).good)
     if key in queries.GROWING:
         delta = words("tile.growing")

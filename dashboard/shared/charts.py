@@ -114,13 +114,20 @@ def month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
 def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
     """Draw one value a month with its interval as a band.
 
-    Columns: month, value, low, high, and perhaps usual, a second line.
+    Columns: month, value, low, high, and perhaps usual, a second line, and is_young: months of which the value still
+    moves, which are dotted.
     """
-    figure = framed(300, words, unit="y", **axis(words, unit, what))
+    young = frame["is_young"].to_numpy(bool) if "is_young" in frame else np.zeros(len(frame), bool)
+    figure = framed(300, words, legend=bool(young.any()), unit="y", **axis(words, unit, what))
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
         figure.add_scatter(
-            x=banded["month"], y=_scale(banded["high"], unit), mode="lines", line={"width": 0}, hoverinfo="skip"
+            x=banded["month"],
+            y=_scale(banded["high"], unit),
+            mode="lines",
+            line={"width": 0},
+            showlegend=False,
+            hoverinfo="skip",
         )
         figure.add_scatter(
             x=banded["month"],
@@ -129,19 +136,33 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
             line={"width": 0},
             fill="tonexty",
             fillcolor="rgba(58,143,174,.2)",
+            showlegend=False,
             hoverinfo="skip",
         )
-    hover = [words.pair(words.month(r.month), words.quantity(r.value, unit)) for r in frame.itertuples()]
-    figure.add_scatter(
-        x=frame["month"],
-        y=_scale(frame["value"], unit),
-        mode="lines+markers",
-        line={"color": MAIN},
-        marker={"size": 6},
-        hovertext=hover,
-        hoverinfo="text",
-        customdata=codes(frame, "month"),
-    )
+    settled = int(young.argmax()) if young.any() else len(frame)
+    dotted = {"color": MAIN, "dash": "dot"}
+    for part, line, symbol, named in (
+        (frame.iloc[:settled], {"color": MAIN}, "circle", ""),
+        (frame.iloc[settled:], dotted, "circle-open", "chart.so_far"),
+    ):
+        if part.empty:
+            continue
+        if symbol != "circle" and settled:  # the line goes on from the last month that is settled
+            joined = frame.iloc[settled - 1 : settled + 1]
+            figure.add_scatter(x=joined["month"], y=_scale(joined["value"], unit), mode="lines", line=line)
+            figure.data[-1].update(hoverinfo="skip", showlegend=False)
+        figure.add_scatter(
+            x=part["month"],
+            y=_scale(part["value"], unit),
+            mode="lines+markers",
+            line=line,
+            marker={"size": 6, "symbol": symbol},
+            name=words(named) if named else None,
+            showlegend=bool(named),
+            hovertext=[words.pair(words.month(r.month), words.quantity(r.value, unit)) for r in part.itertuples()],
+            hoverinfo="text",
+            customdata=codes(part, "month"),
+        )
     if "usual" in frame:
         figure.add_scatter(
             x=frame["month"],

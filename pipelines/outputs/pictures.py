@@ -244,7 +244,9 @@ class _Chart:
             symbol = marker.get("symbol", "circle")
             shape = _MARKS.get(symbol.removesuffix("-open") if isinstance(symbol, str) else "circle", "o")
             faint = float(marker.get("opacity", 1)) * float(trace.get("opacity", 1))
-            self.axes.scatter(x, y, s=area, color=paint, marker=shape, label=label, zorder=3, alpha=faint)
+            is_open = isinstance(symbol, str) and symbol.endswith("-open")
+            fill: dict[str, Any] = {"facecolor": _GROUND, "edgecolor": paint} if is_open else {"color": paint}
+            self.axes.scatter(x, y, s=area, marker=shape, label=label, zorder=3, alpha=faint, **fill)
         self._doubt(trace, x, y)
         if "text" in mode:
             for place, height, text in zip(x, y, values(trace.get("text")), strict=False):

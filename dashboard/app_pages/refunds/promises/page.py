@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.app_pages.refunds.promises import data, figures, parts
-from dashboard.shared import blocks, charts, findings, queries
+from dashboard.shared import blocks, charts, findings, queries, settled
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -31,7 +31,7 @@ if shown == "states":
             figures.promise_states(states, words, {"promise_id": "promise"}.get(cut, cut)), title, "states", behind
         )
         blocks.section(words("promises.months"), words, "promise_kept")
-        kept = queries.by_month(asked, "promise_kept")
+        kept = settled.with_young(asked, "promise_kept")
         blocks.chart(
             charts.trend(kept, words, "share", words("chart.share_of_promises")),
             words("promises.months"),
