@@ -147,7 +147,7 @@ def read_table(
         raise error(f"{path} cannot be read: {caught.strerror}.") from None
     except Unreadable as caught:
         where = f", line {caught.line}" if caught.line else ""
-        raise error(f"{path}{where}: {caught.problem}. Save it as CSV in UTF-8.") from None
+        raise error(f"{path}{where}: {caught.problem}.") from None
     if lacking := [name for name in needed if name not in names]:
         raise error(f"{path} lacks the columns {', '.join(lacking)}. {hint}")
     return rows

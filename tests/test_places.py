@@ -268,3 +268,16 @@ def test_months_that_still_move_are_dotted_and_no_small_line_shows_them(
         assert {pd.Timestamp(month) in young for month in trace.x} == {trace.line.dash == "dot"}
     small = next(m for m in app.metric if "Promise kept" in m.label).proto.chart_data
     assert list(small) == pytest.approx(kept.loc[~kept["is_young"], "value"].dropna().tolist())
+
+
+def test_instants_are_written_by_the_clock_of_the_shop(
+    sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    assert app.session_state["view"].words.zone == "Europe/Paris"  # the sample shop sells most in France
+    turn(app, "late").run()
+    due = [text for part in app.session_state["page_said"].parts.values() for text in part.shown.get("Due", [])]
+    instants = [text for text in due if ":" in text]
+    assert instants
+    assert all(re.search(r" \d\d:\d\d CES?T$", text) for text in instants)

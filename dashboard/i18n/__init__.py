@@ -8,9 +8,11 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipelines.why import SENTENCES, Why, read
 
@@ -79,9 +81,10 @@ _ADDRESS = re.compile(r":(?=//)|\bwww(?=\.)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Words:
-    """The catalogue of one language, with its way of writing numbers."""
+    """The catalogue of one language, with its way of writing numbers; instants by the clock of a zone."""
 
     language: str
+    zone: str = "UTC"
 
     def __call__(self, key: str, **parts: str) -> str:
         """Give the sentence of a key, its parts filled in and inert; an unknown key raises KeyError.
@@ -257,8 +260,17 @@ class Words:
         return MISSING if _is_missing(day) else f"{self._month_name(day.month)} {day.year}"
 
     def hour(self, instant: Any) -> str:
-        """Write an instant (UTC) to the minute."""
-        return MISSING if _is_missing(instant) else f"{self.day(instant)} {instant:%H:%M} UTC"
+        """Write an instant (UTC) to the minute, by the shop's clock.
+
+        >>> import datetime as dt
+        >>> Words("en", "Europe/Paris").hour(dt.datetime(2026, 1, 31, 22, 59)), Words("fr").hour(None)
+        ('31 Jan 2026 23:59 CET', '–')
+        """
+        if _is_missing(instant):
+            return MISSING
+        there = instant.replace(tzinfo=UTC).astimezone(ZoneInfo(self.zone))
+        name = f"{there:%Z}"
+        return f"{self.day(there)} {there:%H:%M} {name if name.isalpha() else f'UTC{name}'}"
 
     def _month_name(self, month: int) -> str:
         return self("date.months").split()[month - 1]

@@ -10,7 +10,7 @@ import calendar
 import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,8 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
             where |= _values(source, words, dimension)
     for dimension in PICKED:
         where |= _picked(source, dimension)
-    return View(source, since, until, compared(comparison, since, until), tuple(where.items()), words)
+    said = replace(words, zone=queries.zone(source))
+    return View(source, since, until, compared(comparison, since, until), tuple(where.items()), said)
 
 
 def _small(text: str) -> str:

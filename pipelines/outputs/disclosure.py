@@ -162,7 +162,7 @@ def company(settings: Settings) -> Company | None:
         lists = {n: tuple(found.get(n, ())) for n in ("markets", "own_carriers", "own_sites")}
         kept = Company(**{**found, **lists})
         float(kept.employees), float(kept.turnover_eur_m), kept.country.upper()
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ReportError(
             f"{path} is damaged: it does not say who reports. `backhaul company --country FR --employees 250 --turnover"
             " 60` writes it anew."
