@@ -9,7 +9,7 @@ ARGS ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench evidence lock clean
+.PHONY: help demo test lint bench evidence lock audit clean
 
 help:  ## list the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,10 @@ lock: .venv/dev  ## resolve pyproject.toml anew into the two lock files
 	$(PIP) install uv
 	$(LOCK) --upgrade --output-file requirements.lock
 	$(LOCK) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+audit: .venv/dev  ## ask OSV, the register of published faults, about every pinned package
+	$(PIP) install uv
+	$(BIN)/python -m tests.audit $(ARGS)
 
 clean:  ## remove the environment and caches; a warehouse is never touched
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,6 +23,7 @@ from pipelines import metrics
 from pipelines.analyses import unlocks
 from pipelines.cli import app
 from pipelines.warehouse import schema
+from tests import audit
 from tests.evidence import _trust_page
 from tests.pages import SUBJECTS
 
@@ -50,6 +51,15 @@ def locked(name: str) -> dict[str, set[str]]:
         if pin := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line):
             pins.setdefault(pin[1], set()).add(pin[2])
     return pins
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_the_audit_asks_about_every_pin(name: str) -> None:
+    asked = re.findall(
+        r'^#   "([a-zA-Z0-9.-]+)==([^ ";]+)', audit.script((ROOT / name).read_text("utf-8")), re.MULTILINE
+    )
+    assert sorted(asked) == sorted((package, version) for package, found in locked(name).items() for version in found)
+    assert len(asked) > 60
 
 
 def test_the_table_of_asvs_is_whole_and_its_tests_are_there() -> None:
