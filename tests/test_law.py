@@ -14,6 +14,7 @@ from hand_year import E5_TONNES, GAPS, LINES, YEAR, write
 from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import delete, select, update
 
+from pipelines import factors
 from pipelines.errors import ReportError
 from pipelines.load import load
 from pipelines.outputs import closing, discarded, disclosure, ileap, report, signing
@@ -265,6 +266,22 @@ def test_what_cannot_be_said_is_left_out_with_its_reason(copy_of_tiny: Settings,
         "leftOut"
     ]
     assert "shop:P1" not in json.dumps(found["data"])
+    assert _valid(found)[0] == len(found["data"])
+
+
+def test_a_van_on_natural_gas_names_its_carrier(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    legs = {r["element_id"]: r for r in TINY_SHOP["chain_element"]}
+    gas = legs["E1"] | {"vehicle": "van_cng", "recorded_at": "2026-02-05T00:00:00Z"}
+    write_rows(tmp_path / "more" / "chain_element.csv", [gas])
+    load(copy_of_tiny, [tmp_path / "more"])
+    found = ileap.envelope(copy_of_tiny, date(2025, 12, 1), date(2026, 1, 31))
+    operations = [d for f in found["data"] if "tocId" in (d := f["extensions"][0]["data"])]
+    [carrier] = next(d["energyCarriers"] for d in operations if "van_cng" in d["tocId"])
+    assert (carrier["energyCarrier"], carrier["energyConsumptionUnit"]) == ("CNG", "kg")
+    row = next(r for r in factors.factors() if r["factor_id"] == "desnz2026.fuel_cng.kg")
+    assert (float(carrier["emissionFactorWTW"]), float(carrier["emissionFactorTTW"])) == pytest.approx(
+        (float(row["wtw"]), float(row["ttw"]))
+    )
     assert _valid(found)[0] == len(found["data"])
 
 
