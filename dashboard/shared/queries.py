@@ -219,7 +219,7 @@ def unfiltered() -> list[str]:
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
+def unseen() -> Iterator[None]:
     """Ask for what is not shown: whether it is filtered is nobody's concern."""
     before = _unfiltered.names
     try:
@@ -390,14 +390,14 @@ def crossed(asked: PageQuestion, key: str, *dimensions: str) -> pd.DataFrame:
 
 def known(asked: PageQuestion, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
     """Give as many of the other numbers as bring those that the files support up to the fewest."""
-    with _unseen():
+    with unseen():
         few = fewest - sum(not number(asked, key).lacks for key in keys)
         return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
 
 
 def has_rows(asked: PageQuestion) -> bool:
     """Say whether any sale, return or refund is left under the filters."""
-    with _unseen():
+    with unseen():
         return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
 
 
@@ -416,7 +416,7 @@ INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
 
 def best_rates(asked: PageQuestion, keys: tuple[str, ...]) -> tuple[str, ...]:
     """Put rates that are known in the place of the final one and of what is to come, where those are not known."""
-    with _unseen():
+    with unseen():
         if number(asked, "observed_return_rate").status == "ok":
             return keys
         instead = [key for key in INSTEAD if number(asked, key).status == "ok"]

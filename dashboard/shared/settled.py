@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import PageQuestion, by_month, metric, number
+from dashboard.shared.queries import PageQuestion, by_month, metric, number, unseen
 
 CERTAIN = 0.9  # of the returns that are expected of a month, so many have come where it is settled
 DECIDED = 0.95  # of the promises that began in a month, so many are kept or broken
@@ -32,4 +32,6 @@ def is_young(asked: PageQuestion, key: str, months: pd.Series) -> pd.Series:
 def with_young(asked: PageQuestion, key: str) -> pd.DataFrame:
     """Answer a metric per month, with the column is_young: the months of which the number still moves."""
     found = by_month(asked, key)
-    return found.assign(is_young=is_young(asked, key, found["month"]).astype(bool))
+    with unseen():  # by what months are judged is not what is shown
+        young = is_young(asked, key, found["month"])
+    return found.assign(is_young=young.astype(bool))
