@@ -124,7 +124,7 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
             where |= _values(source, words, dimension)
     for dimension in PICKED:
         where |= _picked(source, dimension)
-    said = replace(words, zone=queries.zone(source))
+    said = replace(words, zone=names.zone(source))
     return View(source, since, until, compared(comparison, since, until), tuple(where.items()), said)
 
 

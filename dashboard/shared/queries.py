@@ -539,20 +539,6 @@ def currency(asked: Source) -> str:
     return opened(asked).info.get("reporting_currency", "EUR")
 
 
-@remembered()
-def zone(asked: Source) -> str:
-    """Give the time zone of the shop that sells most, whose clock instants are written by; UTC where none is known."""
-    shop, line = STAR.tables["dim_shop"], STAR.tables["fact_order_line"]
-    sold = (
-        select(shop.c.time_zone, func.count().label("n"))
-        .select_from(line.join(shop, line.c.shop_key == shop.c.shop_key))
-        .where(shop.c.time_zone.is_not(None))
-        .group_by(shop.c.time_zone)
-    )
-    found = opened(asked).fetch(sold).sort_values(["n", "time_zone"], ascending=[False, True])
-    return str(found["time_zone"].iloc[0]) if len(found) else "UTC"
-
-
 def own_dimensions(asked: Source) -> list[str]:
     """List the shop's own dimensions, by name."""
     return sorted(metrics.own_dimensions(opened(asked)))

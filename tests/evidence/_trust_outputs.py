@@ -72,8 +72,14 @@ def _only(given: Contents, name: str) -> Contents:
 
 def names(folder: Path) -> set[str]:
     """List the files of a folder, with what numbers, times and hashes their names hold taken out."""
-    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = (p for p in folder.rglob("*") if p.is_file())
+    found = (p.relative_to(folder).as_posix() for p in files if not (p.name.endswith("-journal") and not size(p)))
     return {re.sub(r"[0-9a-f]{8,}|\d+", "#", name) for name in found}
+
+
+def size(file: Path) -> int:
+    """Give a file's bytes; SQLite takes an empty journal for none, and removes it with its next write."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def left_over(folder: Path, known: Iterable[str]) -> list[str]:
