@@ -111,14 +111,8 @@ def month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
     figure.update_xaxes(tickvals=shown, ticktext=names, type="date")
 
 
-def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
-    """Draw one value a month with its interval as a band.
-
-    Columns: month, value, low, high, and perhaps usual, a second line, and is_young: months of which the value still
-    moves, which are dotted.
-    """
-    young = frame["is_young"].to_numpy(bool) if "is_young" in frame else np.zeros(len(frame), bool)
-    figure = framed(300, words, legend=bool(young.any()), unit="y", **axis(words, unit, what))
+def _band(figure: go.Figure, frame: pd.DataFrame, unit: str) -> None:
+    """Draw the intervals of months as a band, where they are known."""
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
         figure.add_scatter(
@@ -139,6 +133,17 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
             showlegend=False,
             hoverinfo="skip",
         )
+
+
+def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
+    """Draw one value a month with its interval as a band.
+
+    Columns: month, value, low, high, and perhaps usual, a second line, and is_young: months of which the value still
+    moves, which are dotted.
+    """
+    young = frame["is_young"].to_numpy(bool) if "is_young" in frame else np.zeros(len(frame), bool)
+    figure = framed(300, words, legend=bool(young.any()), unit="y", **axis(words, unit, what))
+    _band(figure, frame, unit)
     settled = int(young.argmax()) if young.any() else len(frame)
     dotted = {"color": MAIN, "dash": "dot"}
     for part, line, symbol, named in (
