@@ -126,6 +126,16 @@ def to_pdf(document: Document) -> bytes:
     Raises ExportError for a chart of another kind.
     """
     sheets = _Sheets(document)
+    try:
+        _write(sheets, document)
+        return bytes(sheets.output())
+    finally:  # fpdf2 leaves the files of its fonts open where it does not come to its end
+        for font in sheets.fonts.values():
+            if (read := getattr(font, "ttfont", None)) is not None:
+                read.close()
+
+
+def _write(sheets: _Sheets, document: Document) -> None:
     sheets.set_title(document.title)
     sheets.set_lang(document.language)
     sheets.set_creation_date(pd.Timestamp(document.made_at, tz="UTC").to_pydatetime())
@@ -144,7 +154,6 @@ def to_pdf(document: Document) -> bytes:
             _chart(sheets, part)
         else:
             _table(sheets, part, document.language)
-    return bytes(sheets.output())
 
 
 def _line(sheets: _Sheets, line: Line) -> None:
