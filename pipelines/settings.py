@@ -6,7 +6,7 @@ Nothing is read from the environment anywhere else.
 import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +67,8 @@ def _drop_drafts(path: Path) -> None:
     for draft in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
         writer = draft.name.removeprefix(f"{path.name}.").removesuffix(".new")
         if writer.isascii() and writer.isdecimal() and not _is_running(int(writer)):
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # what was asked for is written
+                draft.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:
