@@ -20,12 +20,13 @@ from mcp.shared.exceptions import MCPError
 from typer.testing import CliRunner
 
 from pipelines import metrics, why
+from pipelines.access import keys
 from pipelines.cli import app
-from pipelines.load import load
+from pipelines.load import load, within
 from pipelines.metrics import Scope
 from pipelines.outputs import agents, agents_server, export
 from pipelines.settings import Settings
-from tests import any_shop
+from tests import any_shop, two_markets
 from tests.conftest import TINY_SHOP, fresh, write_shop
 
 KEY = "a key that only tests know of"
@@ -44,15 +45,9 @@ def talk(server: Any, *calls: Call) -> list[Any]:
     return asyncio.run(run())
 
 
-def over_stdio(settings: Settings, *calls: Call, only: str = "") -> list[Any]:
-    arguments = [
-        "-m",
-        "pipelines.cli",
-        "mcp",
-        "--warehouse",
-        str(settings.warehouse),
-        *(["--only", only] if only else []),
-    ]
+def over_stdio(settings: Settings, *calls: Call, reader: str = "") -> list[Any]:
+    who = ["--as", reader] if reader else []
+    arguments = ["-m", "pipelines.cli", *who, "mcp", "--warehouse", str(settings.warehouse)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return talk(StdioServerParameters(command=sys.executable, args=arguments, env=environment), *calls)
 
@@ -60,12 +55,12 @@ def over_stdio(settings: Settings, *calls: Call, only: str = "") -> list[Any]:
 class Listening:
     """A server on loopback, and how it is asked."""
 
-    def __init__(self, settings: Settings, scope: Scope = metrics.EVERYTHING) -> None:
+    def __init__(self, settings: Settings) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._answering = agents_server.Answering(settings, agents.Tools(scope))
-        made = agents_server.application(self._answering, self.port, KEY)
+        self._answering = agents_server.Answering(settings, agents_server.of_key(settings, KEY))
+        made = agents_server.application(self._answering, settings, self.port, KEY)
         self._server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=self.port, log_level="error"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -99,8 +94,8 @@ class Listening:
 def listening() -> Iterator[Callable[..., Listening]]:
     running: list[Listening] = []
 
-    def start(settings: Settings, scope: Scope = metrics.EVERYTHING) -> Listening:
-        running.append(Listening(settings, scope))
+    def start(settings: Settings) -> Listening:
+        running.append(Listening(settings))
         return running[-1]
 
     yield start
@@ -126,7 +121,7 @@ ASKED: list[Call] = [
 
 def test_both_transports_answer_the_same(tiny_agent: Listening, tiny_settings: Settings) -> None:
     near, far = over_stdio(tiny_settings, *ASKED), tiny_agent.ask(*ASKED)
-    assert [t.name for t in near[0].tools] == [*agents_server.Answering(tiny_settings, agents.Tools()).described]
+    assert [t.name for t in near[0].tools] == [*agents_server.TOOLS]
     assert all(t.annotations.read_only_hint and t.description and t.input_schema for t in near[0].tools)
     assert [t.model_dump() for t in near[0].tools] == [t.model_dump() for t in far[0].tools]
     for one, other in zip(near[1:], far[1:], strict=True):
@@ -304,29 +299,50 @@ def test_before_anything_is_published_the_refusal_says_so(tmp_path: Path) -> Non
     assert found.structured_content["refusal"]["type"] == "no_build"
 
 
-def test_a_scope_holds_for_every_tool(listening: Callable[..., Listening], tiny_settings: Settings) -> None:
-    agent = listening(tiny_settings, Scope({"category": ["dresses"]}))
-    stranger = next(m.key for m in metrics.catalogue() if "category" not in metrics.dimensions(m.key))
-    values, whole, cut, other, rows, unknown = (
-        r.structured_content
-        for r in agent.ask(
-            ("list_values", {"metric": "sold_units", "dimension": "category"}),
-            ("ask_metric", {"metric": "sold_units"}),
-            ("ask_metric", {"metric": "sold_units", "by": ["category"]}),
-            ("ask_metric", {"metric": "sold_units", "where": {"category": "nothing"}}),
-            ("rows_behind", {"metric": "sold_units", "by": ["category"]}),
-            ("ask_metric", {"metric": stranger}),
-        )[1:]
-    )
-    assert values["values"] == {"shop_text": ["dresses"]}
-    assert whole["rows"][0]["value"] == 6
-    assert [r["groups"]["shop_text"]["category"] for r in cut["rows"]] == ["dresses"]
-    assert "footwear" not in json.dumps(other)
-    assert other["refusal"]["type"] == "unknown_value"
-    assert "footwear" not in json.dumps(rows)
-    assert unknown["refusal"]["type"] == "outside_scope"
-    told = over_stdio(tiny_settings, ("ask_metric", {"metric": "sold_units"}), only="category=dresses")[1]
-    assert told.structured_content["rows"] == whole["rows"]
+READERS = """
+version: 1
+readers:
+  - {email: anna@example.org, role: analyst, markets: [FR]}
+  - {key: erp, role: viewer, markets: [FR]}
+  - {key: bot, role: analyst, markets: [FR]}
+"""
+OF_FRANCE: list[Call] = [
+    ("about", {}),
+    ("list_values", {"metric": "sold_units", "dimension": "country"}),
+    ("ask_metric", {"metric": "sold_units"}),
+    ("ask_metric", {"metric": "sold_units", "by": ["carrier", "category"]}),
+    ("ask_metric", {"metric": "sold_units", "where": {"country": "DE"}}),
+    ("rows_behind", {"metric": "sold_units", "by": ["carrier"], "limit": 500}),
+    ("describe_metric", {"metric": "sold_units"}),
+]
+
+
+def test_a_reader_is_answered_within_their_scope_by_either_transport(
+    listening: Callable[..., Listening], tmp_path: Path
+) -> None:
+    """Who `--as` names, or whose key is shown: of the other market nothing is told, and a viewer sees no rows."""
+    settings = fresh(tmp_path)
+    load(settings, any_shop.write(tmp_path / "in", any_shop.Delivery(two_markets.whole())), namespace="s")
+    settings.readers_file.write_text(READERS, encoding="utf-8")
+    agent, bot = listening(settings), keys.make(settings, "bot")
+    whole = agent.ask(*OF_FRANCE)[1:]
+    assert two_markets.MARK in json.dumps([r.structured_content for r in whole])
+    far = agent.ask(*OF_FRANCE, **{"X-API-Key": bot})[1:]
+    near = over_stdio(settings, *OF_FRANCE, reader="anna@example.org")[1:]
+    assert [r.structured_content for r in near] == [r.structured_content for r in far]
+    told = [r.structured_content for r in far]
+    assert two_markets.MARK not in json.dumps(told)
+    assert told[0]["scope"] == {"shop_text": {"country": ["FR"]}}
+    assert told[1]["values"] == {"shop_text": ["FR"]}
+    with within.opened(settings, Scope.of(markets=["FR"])) as mine:
+        assert told[2]["rows"][0]["value"] == metrics.answer(mine, "sold_units")["value"].iloc[0]
+    assert told[4]["refusal"]["type"] == "unknown_value"
+    viewer = agent.ask(*OF_FRANCE, **{"X-API-Key": keys.make(settings, "erp")})[1:]
+    assert [r.structured_content for r in viewer[:5]] == told[:5]
+    assert viewer[5].structured_content["refusal"]["type"] == "refused"
+    settings.readers_file.write_text("version: 1\nreaders: []\n", encoding="utf-8")
+    with pytest.raises(BaseExceptionGroup):
+        agent.ask(OF_FRANCE[0], **{"X-API-Key": bot})
 
 
 @pytest.mark.parametrize(

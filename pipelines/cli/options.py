@@ -143,6 +143,7 @@ READ_AS = (
     "uncertainty",
     "forecast",
     "claims",
+    "mcp",
     "dispose",
     "simulate",
     "policy list",

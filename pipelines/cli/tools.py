@@ -7,22 +7,11 @@ import typer
 
 from pipelines.cli.app import app
 from pipelines.cli.console import progress
-from pipelines.cli.options import Warehouse, example, pairs, refuse_password, settings_of
-
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="DIM=VALUE",
-        help="Answer within this part of the data alone, for example country=FR; repeatable.",
-        show_default=False,
-    ),
-]
+from pipelines.cli.options import Warehouse, example, reader_of, refuse_password, settings_of
 
 
 @app.command(
-    epilog=example("backhaul mcp --warehouse /data/warehouse")
-    + "\n\n"
-    + example("backhaul mcp --http 8700 --only country=FR")
+    epilog=example("backhaul mcp --warehouse /data/warehouse") + "\n\n" + example("backhaul --as anne@shop.example mcp")
 )
 def mcp(
     http: Annotated[
@@ -36,27 +25,29 @@ def mcp(
             show_default=False,
         ),
     ] = None,
-    only: Only = None,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Answer agents by the Model Context Protocol: metrics, answers with their interval and reasons, rows; no SQL.
 
     An agent's program starts it and speaks over standard input. The end of the input, or Ctrl-C, stops it.
     """
-    from pipelines.metrics import Scope
+    from pipelines.access import OWNER
+    from pipelines.errors import AccessError
     from pipelines.outputs import agents_server
-    from pipelines.outputs.agents import Tools
     from pipelines.outputs.serve import key_of
 
-    settings, tools = settings_of(warehouse), Tools(Scope(pairs(only, "--only")))
+    settings = settings_of(warehouse)
+    reader = reader_of(settings, "mcp")
     if http is None:
-        agents_server.over_stdio(settings, tools)
+        agents_server.over_stdio(settings, lambda _: reader_of(settings, "mcp"))
         return
+    if reader != OWNER:
+        raise AccessError("Over HTTP each caller is the reader whose key they show: leave `--as` out.")
     key, is_new = key_of(settings)
     if is_new:
         typer.echo(f"Made a key in {settings.serve_key_file}; callers show it as X-API-Key or as a Bearer token.")
     typer.echo(f"http://127.0.0.1:{http}{agents_server.PATH}")
-    agents_server.over_http(settings, tools, http, key)
+    agents_server.over_http(settings, http, key)
 
 
 @app.command(

@@ -96,6 +96,7 @@ VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "B
 COORDINATES = {"latitude": 90, "longitude": 180}  # degrees at most
 MOST = {"BIGINT": 10**6, "DOUBLE": 10**9, "DECIMAL(18, 4)": 10**12}
 """Whole numbers such as units, kg or km, and money: more is a slip, and facts could not hold it."""
+MOST_RULES = 63  # of a log: a row's faults are a set of bits
 MOST_LISTED = 1000  # rows listed of a log for fields that could not be read; all are counted
 FUTURE = timedelta(
     hours=14
@@ -263,10 +264,10 @@ def rules_of(table: Table, given: dict[str, str], landed_at: datetime) -> list[R
             rules += _rules_of_type(column, given[column.name], landed_at)
             rules += _rules_of_content(table, column, given[column.name])
     rules += _rules_of_log(table, given)
-    return [
-        *rules[:62],
-        ("several_contents", table.info["key"][0], "false"),
-    ]  # told by comparing rows, when all are judged
+    rules.append(("several_contents", table.info["key"][0], "false"))  # told by comparing rows, when all are judged
+    if len(rules) > MOST_RULES:
+        raise ValueError(f"{table.name} has {len(rules)} rules; a row's faults are a set of {MOST_RULES} bits.")
+    return rules
 
 
 def _rules_of_type(column: Column[Any], given: str, landed_at: datetime) -> list[Rule]:

@@ -1,8 +1,9 @@
 """What an agent may ask of a build: the catalogue, what a metric can be cut by, an answer, the rows behind it.
 
 Each tool takes a build and arguments as JSON and gives what JSON can hold. It asks by the one door that pages, command
-line and exports ask by (`metrics.answer`, `metrics.rows`, `metrics.read_filters`), within a reader's scope; there is
-no SQL to write. A number that is not available is a row that says so by type, with codes and sentences, never a number.
+line and exports ask by (`metrics.answer`, `metrics.rows`, `metrics.read_filters`), of a build within the reader's
+scope; there is no SQL to write. A number that is not available is a row that says so by type, with codes and sentences,
+never a number.
 
 One idea keeps texts apart. What a shop, its customers or its systems wrote (values, ids, names, and every sentence that
 may quote them) stands under the key `shop_text` and nowhere else: whoever reads an answer knows that what is under it,
@@ -13,7 +14,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ import pandas as pd
 
 from pipelines import metrics, why
 from pipelines.errors import UnknownDimension, UnknownValue
-from pipelines.metrics import EVERYTHING, Metric, Question, Scope
+from pipelines.metrics import Metric, Question
 from pipelines.metrics.question import ALIASES, day_written, time_grain
 from pipelines.outputs import export
 from pipelines.warehouse.engine import Build
@@ -98,154 +98,129 @@ def _sentence(clause: why.Why) -> str:
     return re.sub(r"\{(\w+)(:[^}]*)?\}", lambda part: clause.parts[part[1]], why.SENTENCES[clause.code])
 
 
-@dataclass(frozen=True)
-class Tools:
-    """The tools over a build, within a reader's scope."""
-
-    scope: Scope = EVERYTHING
-
-    def list_metrics(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """List metrics: of a family, or that a text stands in."""
-        text, family = str(given.get("search", "")).casefold(), given.get("family", "")
-        listed = []
-        for chosen in metrics.catalogue():
-            row = _brief(chosen, given, build)
-            searched = " ".join([chosen.key, *chosen.name, *chosen.sentence, chosen.formula]).casefold()
-            if text in searched and family in ("", chosen.family):
-                listed.append(row)
-        return {"metrics": listed, "of": len(metrics.catalogue())}
-
-    def describe_metric(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """Describe a metric whole, with what it can be cut and filtered by in this build."""
-        chosen = metrics.metric(given["metric"])
-        known, own = metrics.dimensions(chosen.key, build), metrics.own_dimensions(build)
-        missing = {s: m for s, m in metrics.lacking(build, chosen.needs).items() if m}
-        return {
-            **_brief(chosen, given, build),
-            "numerator": chosen.numerator,
-            "denominator": chosen.denominator,
-            "good": chosen.good,
-            "needs": list(chosen.needs),
-            "sources_without_what_it_needs": marked(missing),
-            "parameter": chosen.parameter,
-            "dimensions": {
-                "time": [d for d in known if time_grain(d)],
-                "ours": [d for d in known if not time_grain(d) and d not in own],
-                "of_the_shop": marked([d for d in known if d in own]),
-                "one_must_be_given": list(chosen.required),
-                "short_names": {a: d for a, d in ALIASES.items() if d in known},
-            },
-            "rows_behind": ["numerator", *(["denominator"] if chosen.denominator else [])],
-        }
-
-    def list_values(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """List the values that a dimension has among the rows of a metric."""
-        key, name, limit = given["metric"], given["dimension"], int(given.get("limit", VALUES))
-        if time_grain(name):
-            raise UnknownDimension(f"{name} is a span of time: any day that begins one is a value, as 2026-01-01.")
-        self._check(build, key)
-        found = self._values(build, key, name)
-        text = str(given.get("search", "")).casefold()
-        wanted = [v for v in found if text in v.casefold()]
-        return {
-            "dimension": name,
-            "values": marked([shown(v) for v in wanted[:limit]]),
-            "values_total": len(wanted),
-            "is_cut": len(wanted) > limit,
-        }
-
-    def ask(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """Answer a metric, whole or cut by dimensions: `metrics.answer`, as JSON."""
-        key, by, limit = given["metric"], tuple(dict.fromkeys(given.get("by", ()))), int(given.get("limit", GROUPS))
-        chosen, question = metrics.metric(key), self._question(build, given)
-        frame = metrics.answer(build, key, question, by=by)
-        names = [c for c in frame.columns if c not in _NUMBERS]
-        whole = frame if len(frame) else metrics.answer(build, key, question)
-        body = {
-            **_brief(chosen, given, build),
-            "question": self._asked(question, by),
-            "rows": [_row(row, names) for row in frame.head(limit).to_dict("records")],
-            "rows_total": len(frame),
-            "is_cut": len(frame) > limit,
-            "checksum": _checksum(frame, "all rows as CSV, as `backhaul export` writes them"),
-        }
-        if not (whole["status"] == "ok").any():
-            body["refusal"] = {"type": "not_available", "said": said(str(whole["reason"].iloc[0]))}
-        return body
-
-    def rows_behind(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """Give the newest rows behind a metric's numerator or denominator: `metrics.rows`, as JSON."""
-        key, part, limit = given["metric"], given.get("part", "numerator"), int(given.get("limit", ROWS))
-        by, question = tuple(dict.fromkeys(given.get("by", ()))), self._question(build, given)
-        frame = metrics.rows(build, key, question, by=by, part=part, limit=limit)
-        number, counted = metrics.rows_total(build, key, question, by=by, part=part)
-        return {
-            **_brief(metrics.metric(key), given, build),
-            "part": part,
-            "question": self._asked(question, by),
-            "columns": [shown(str(c)) for c in frame.columns],
-            "rows": marked([[plain(v) for v in row] for row in frame.astype(object).to_numpy().tolist()]),
-            "rows_total": number,
-            "counted_total": plain(counted),
-            "is_cut": number > len(frame),
-            "checksum": _checksum(frame, "the rows given, as CSV"),
-        }
-
-    def about(self, build: Build, given: Arguments) -> dict[str, Any]:
-        """Say what an answer rests on: build, currency, scope, and how to read one."""
-        return {
-            "build": build.label,
-            "reporting_currency": build.info.get("reporting_currency", ""),
-            "metrics": len(metrics.catalogue()),
-            "scope": marked({n: list(v) for n, v in self.scope.allowed.items()}),
-            "how_to_read": READING,
-        }
-
-    def _question(self, build: Build, given: Arguments) -> Question:
-        """Read a question: days as they are written, filters against the rows of the metric, within the scope."""
-        self._check(build, given["metric"])
-        since, until, as_of = (day_written(given.get(name)) for name in ("since", "until", "as_of"))
-        if since and until and since > until:
-            raise UnknownValue(f"since {since} is after until {until}.")
-        where = {
-            str(name): [str(v) for v in (values if isinstance(values, list) else [values])]
-            for name, values in given.get("where", {}).items()
-        }
-        try:
-            read = metrics.read_filters(build, given["metric"], where)
-        except UnknownValue:
-            if not self.scope.allowed:
-                raise  # what there is beyond the scope is not told
-            raise UnknownValue(
-                f"No row of {given['metric']} that may be seen here has what `where` asks for."
-            ) from None
-        level = float(given.get("level", Question.level))
-        return Question(where=read, since=since, until=until, as_of=as_of, scope=self.scope, level=level)
-
-    def _check(self, build: Build, key: str) -> None:
-        """Raise OutsideScope for a metric whose rows the scope cannot be held against."""
-        known = metrics.dimensions(metrics.metric(key).key, build)
-        unknown = [n for n in self.scope.allowed if ALIASES.get(n, n) not in known]
-        if unknown:
-            raise OutsideScope(f"What may be seen here is limited by {', '.join(unknown)}, which {key} does not know.")
-
-    def _values(self, build: Build, key: str, name: str) -> list[str]:
-        if not self.scope.allowed:
-            return metrics.values_of(build, key, name)
-        column = metrics.answer(build, key, Question(scope=self.scope), by=(name,)).iloc[:, 0]
-        return sorted({str(v) for v in column.dropna()})
-
-    def _asked(self, question: Question, by: Sequence[str]) -> dict[str, Any]:
-        return {
-            "by": list(by),
-            "where": marked({n: [plain(v) for v in values] for n, values in question.where.items()}),
-            "scope": marked({n: list(v) for n, v in self.scope.allowed.items()}),
-            **{n: plain(getattr(question, n)) for n in ("since", "until", "as_of", "level")},
-        }
+def list_metrics(build: Build, given: Arguments) -> dict[str, Any]:
+    """List metrics: of a family, or that a text stands in."""
+    text, family = str(given.get("search", "")).casefold(), given.get("family", "")
+    listed = []
+    for chosen in metrics.catalogue():
+        row = _brief(chosen, given, build)
+        searched = " ".join([chosen.key, *chosen.name, *chosen.sentence, chosen.formula]).casefold()
+        if text in searched and family in ("", chosen.family):
+            listed.append(row)
+    return {"metrics": listed, "of": len(metrics.catalogue())}
 
 
-class OutsideScope(UnknownDimension):
-    """A question that the reader's scope cannot be held against."""
+def describe_metric(build: Build, given: Arguments) -> dict[str, Any]:
+    """Describe a metric whole, with what it can be cut and filtered by in this build."""
+    chosen = metrics.metric(given["metric"])
+    known, own = metrics.dimensions(chosen.key, build), metrics.own_dimensions(build)
+    missing = {s: m for s, m in metrics.lacking(build, chosen.needs).items() if m}
+    return {
+        **_brief(chosen, given, build),
+        "numerator": chosen.numerator,
+        "denominator": chosen.denominator,
+        "good": chosen.good,
+        "needs": list(chosen.needs),
+        "sources_without_what_it_needs": marked(missing),
+        "parameter": chosen.parameter,
+        "dimensions": {
+            "time": [d for d in known if time_grain(d)],
+            "ours": [d for d in known if not time_grain(d) and d not in own],
+            "of_the_shop": marked([d for d in known if d in own]),
+            "one_must_be_given": list(chosen.required),
+            "short_names": {a: d for a, d in ALIASES.items() if d in known},
+        },
+        "rows_behind": ["numerator", *(["denominator"] if chosen.denominator else [])],
+    }
+
+
+def list_values(build: Build, given: Arguments) -> dict[str, Any]:
+    """List the values that a dimension has among the rows of a metric."""
+    key, name, limit = given["metric"], given["dimension"], int(given.get("limit", VALUES))
+    if time_grain(name):
+        raise UnknownDimension(f"{name} is a span of time: any day that begins one is a value, as 2026-01-01.")
+    found = metrics.values_of(build, key, name)
+    text = str(given.get("search", "")).casefold()
+    wanted = [v for v in found if text in v.casefold()]
+    return {
+        "dimension": name,
+        "values": marked([shown(v) for v in wanted[:limit]]),
+        "values_total": len(wanted),
+        "is_cut": len(wanted) > limit,
+    }
+
+
+def ask(build: Build, given: Arguments) -> dict[str, Any]:
+    """Answer a metric, whole or cut by dimensions: `metrics.answer`, as JSON."""
+    key, by, limit = given["metric"], tuple(dict.fromkeys(given.get("by", ()))), int(given.get("limit", GROUPS))
+    chosen, question = metrics.metric(key), _question(build, given)
+    frame = metrics.answer(build, key, question, by=by)
+    names = [c for c in frame.columns if c not in _NUMBERS]
+    whole = frame if len(frame) else metrics.answer(build, key, question)
+    body = {
+        **_brief(chosen, given, build),
+        "question": _asked(build, question, by),
+        "rows": [_row(row, names) for row in frame.head(limit).to_dict("records")],
+        "rows_total": len(frame),
+        "is_cut": len(frame) > limit,
+        "checksum": _checksum(frame, "all rows as CSV, as `backhaul export` writes them"),
+    }
+    if not (whole["status"] == "ok").any():
+        body["refusal"] = {"type": "not_available", "said": said(str(whole["reason"].iloc[0]))}
+    return body
+
+
+def rows_behind(build: Build, given: Arguments) -> dict[str, Any]:
+    """Give the newest rows behind a metric's numerator or denominator: `metrics.rows`, as JSON."""
+    key, part, limit = given["metric"], given.get("part", "numerator"), int(given.get("limit", ROWS))
+    by, question = tuple(dict.fromkeys(given.get("by", ()))), _question(build, given)
+    frame = metrics.rows(build, key, question, by=by, part=part, limit=limit)
+    number, counted = metrics.rows_total(build, key, question, by=by, part=part)
+    return {
+        **_brief(metrics.metric(key), given, build),
+        "part": part,
+        "question": _asked(build, question, by),
+        "columns": [shown(str(c)) for c in frame.columns],
+        "rows": marked([[plain(v) for v in row] for row in frame.astype(object).to_numpy().tolist()]),
+        "rows_total": number,
+        "counted_total": plain(counted),
+        "is_cut": number > len(frame),
+        "checksum": _checksum(frame, "the rows given, as CSV"),
+    }
+
+
+def about(build: Build, given: Arguments) -> dict[str, Any]:
+    """Say what an answer rests on: build, currency, scope, and how to read one."""
+    return {
+        "build": build.label,
+        "reporting_currency": build.info.get("reporting_currency", ""),
+        "metrics": len(metrics.catalogue()),
+        "scope": marked({n: list(v) for n, v in build.scope.allowed.items()}),
+        "how_to_read": READING,
+    }
+
+
+def _question(build: Build, given: Arguments) -> Question:
+    """Read a question: days as they are written, filters against the rows of the metric."""
+    since, until, as_of = (day_written(given.get(name)) for name in ("since", "until", "as_of"))
+    if since and until and since > until:
+        raise UnknownValue(f"since {since} is after until {until}.")
+    where = {
+        str(name): [str(v) for v in (values if isinstance(values, list) else [values])]
+        for name, values in given.get("where", {}).items()
+    }
+    read = metrics.read_filters(build, given["metric"], where)
+    level = float(given.get("level", Question.level))
+    return Question(where=read, since=since, until=until, as_of=as_of, level=level)
+
+
+def _asked(build: Build, question: Question, by: Sequence[str]) -> dict[str, Any]:
+    return {
+        "by": list(by),
+        "where": marked({n: [plain(v) for v in values] for n, values in question.where.items()}),
+        "scope": marked({n: list(v) for n, v in build.scope.allowed.items()}),
+        **{n: plain(getattr(question, n)) for n in ("since", "until", "as_of", "level")},
+    }
 
 
 _NUMBERS = frozenset(("value", "low", "high", "n", "coverage", "unit", "basis", "status", "reason", "caution"))

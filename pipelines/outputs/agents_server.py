@@ -1,9 +1,10 @@
 """The tools of `outputs.agents` as a server of the Model Context Protocol, over standard input or loopback HTTP.
 
 What a caller gives is held against the schema of its tool; what goes wrong is answered by type and sentence, never by a
-trace. Over HTTP the key of the endpoint is wanted (`serve.key_of`), and only requests that were sent to this address
-from this machine are read: a page in a browser that was led here carries another Host or Origin. Over standard input
-whoever started the server is the reader. Nothing is written, and nobody's questions are logged.
+trace. Over HTTP a key is wanted, the endpoint's (`serve.key_of`) or a reader's, and only requests that were sent to
+this address from this machine are read: a page in a browser that was led here carries another Host or Origin. Over
+standard input whoever started the server is the reader, or whom `--as` names. Nothing is written, and nobody's
+questions are logged.
 Source: Model Context Protocol, revision 2026-07-28 (https://modelcontextprotocol.io/specification/2026-07-28).
 """
 
@@ -17,12 +18,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines.errors import BackhaulError, ServeError, UnknownDimension, UnknownMetric, UnknownValue, WarehouseMissing
+from pipelines import access
+from pipelines.errors import (
+    AccessError,
+    BackhaulError,
+    ServeError,
+    UnknownDimension,
+    UnknownMetric,
+    UnknownValue,
+    WarehouseMissing,
+)
 from pipelines.metrics import PARTS, catalogue
 from pipelines.outputs import agents
-from pipelines.outputs.agents import Tools, marked, shown
+from pipelines.outputs.agents import marked, shown
 from pipelines.outputs.export import product_version
-from pipelines.outputs.serve import Reader, options, shows_key, wrong
+from pipelines.outputs.serve import Held, caller, known_caller, options, wrong
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build
 
@@ -37,7 +47,6 @@ INSTRUCTIONS = (
     f" of a number. {agents.READING}"
 )
 REFUSALS: tuple[tuple[type[BackhaulError], str], ...] = (
-    (agents.OutsideScope, "outside_scope"),
     (UnknownMetric, "unknown_metric"),
     (UnknownDimension, "unknown_dimension"),
     (UnknownValue, "unknown_value"),
@@ -134,30 +143,31 @@ def refusal(error: Exception) -> dict[str, Any]:
     if not isinstance(error, BackhaulError):
         return {"refusal": {"type": "failed", "sentence": "The answer failed. The server's own output says why."}}
     kind = next((name for of, name in REFUSALS if isinstance(error, of)), "refused")
-    is_ours = kind in ("unknown_metric", "no_build", "outside_scope")
+    is_ours = kind in ("unknown_metric", "no_build")
     said = shown(str(error))
     return {"refusal": {"type": kind, "sentence": said if is_ours else marked(said)}}
 
 
-class Answering:
-    """Answers calls of tools on the published build, one at a time, each once a build."""
+TOOLS: Mapping[str, Callable[[Build, agents.Arguments], dict[str, Any]]] = {
+    "about": agents.about,
+    "list_metrics": agents.list_metrics,
+    "describe_metric": agents.describe_metric,
+    "list_values": agents.list_values,
+    "ask_metric": agents.ask,
+    "rows_behind": agents.rows_behind,
+}
+Who = Callable[[Request | None], access.Reader]
+"""Who makes a request, none over standard input; raises AccessError for nobody."""
 
-    def __init__(self, settings: Settings, tools: Tools) -> None:
-        self._reader, self._tools = Reader(settings), tools
+
+class Answering:
+    """Answers calls of tools on the published build within the caller's scope, one at a time, each once a build."""
+
+    def __init__(self, settings: Settings, who: Who) -> None:
+        self._held, self._who = Held(settings), who
         self.described = _tools()
 
-    def _of(self, name: str) -> Callable[[Build, Mapping[str, Any]], dict[str, Any]]:
-        t = self._tools
-        return {
-            "about": t.about,
-            "list_metrics": t.list_metrics,
-            "describe_metric": t.describe_metric,
-            "list_values": t.list_values,
-            "ask_metric": t.ask,
-            "rows_behind": t.rows_behind,
-        }[name]
-
-    def answer(self, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    def answer(self, name: str, given: agents.Arguments, request: Request | None) -> tuple[dict[str, Any], bool]:
         """Answer one call: what is found or why nothing is, and whether it is a refusal of the call itself."""
         from jsonschema import Draft202012Validator
 
@@ -166,16 +176,18 @@ class Answering:
             first = wrong_ones[0]
             sentence = shown(f"{first.json_path.removeprefix('$.')}: {first.message}")
             return {"refusal": {"type": "wrong_argument", "sentence": sentence}}, True
-        call = self._of(name)
         key: Hashable = None if name == "rows_behind" else (name, json.dumps(given, sort_keys=True))
         try:
-            return self._reader.ask(key, lambda build: call(build, given)), False
+            caller = self._who(request)
+            if name == "rows_behind" and not caller.may("rows"):
+                raise AccessError(f"A {caller.role} looks at numbers and sees no rows.")
+            return self._held.of(caller.scope).ask(key, lambda build: TOOLS[name](build, given)), False
         except BackhaulError as error:
             return refusal(error), True
 
     def close(self) -> None:
-        """Close the build."""
-        self._reader.close()
+        """Close the builds."""
+        self._held.close()
 
 
 def server(answering: Answering) -> "Server[Any]":
@@ -199,13 +211,15 @@ def server(answering: Answering) -> "Server[Any]":
     async def list_tools(_context: Any, _page: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)
 
-    async def call_tool(_context: Any, asked: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(context: Any, asked: types.CallToolRequestParams) -> types.CallToolResult:
         if asked.name not in answering.described:
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool of that name. There are: {', '.join(answering.described)}."
             )
         try:
-            found, is_refused = await run_in_threadpool(answering.answer, asked.name, asked.arguments or {})
+            found, is_refused = await run_in_threadpool(
+                answering.answer, asked.name, asked.arguments or {}, context.request
+            )
         except Exception as error:  # a fault of ours: its type and words stay here
             log.exception("fault")
             found, is_refused = refusal(error), True
@@ -222,11 +236,11 @@ def server(answering: Answering) -> "Server[Any]":
     )
 
 
-def over_stdio(settings: Settings, tools: Tools) -> None:
+def over_stdio(settings: Settings, who: Who) -> None:
     """Serve whoever started this process, until standard input ends."""
     import anyio
 
-    answering = Answering(settings, tools)
+    answering = Answering(settings, who)
     made = server(answering)
 
     async def run() -> None:
@@ -242,21 +256,32 @@ def over_stdio(settings: Settings, tools: Tools) -> None:
 
 
 class _Guarded:
-    """Lets through who shows the key; what is no request, such as the start of the server, passes."""
+    """Lets through who shows a key; what is no request, such as the start of the server, passes."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._key = app, key
+    def __init__(self, app: ASGIApp, settings: Settings, key: str) -> None:
+        self._app, self._settings, self._key = app, settings, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not shows_key(Request(scope), self._key):
+        if scope["type"] == "http" and caller(self._settings, self._key, Request(scope)) is None:
             refused = wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
             await refused(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-def application(answering: Answering, port: int, key: str) -> ASGIApp:
-    """Make the ASGI application for this machine alone: the key, this Host, this Origin or none."""
+def of_key(settings: Settings, key: str) -> Who:
+    """Give who makes a request by the key that it shows: the server's own, or that of a reader."""
+
+    def who(request: Request | None) -> access.Reader:
+        if request is None:
+            raise AccessError("Who asks shows a key.")
+        return known_caller(settings, key, request)
+
+    return who
+
+
+def application(answering: Answering, settings: Settings, port: int, key: str) -> ASGIApp:
+    """Make the ASGI application for this machine alone: a key, this Host, this Origin or none."""
     made = server(answering)  # says where the package is missing
     from mcp.server.transport_security import TransportSecuritySettings
 
@@ -265,13 +290,13 @@ def application(answering: Answering, port: int, key: str) -> ASGIApp:
     app = made.streamable_http_app(
         streamable_http_path=PATH, json_response=True, stateless_http=True, transport_security=security
     )
-    return _Guarded(app, key)
+    return _Guarded(app, settings, key)
 
 
-def over_http(settings: Settings, tools: Tools, port: int, key: str) -> None:
+def over_http(settings: Settings, port: int, key: str) -> None:
     """Serve on the loopback address until interrupted."""
-    answering = Answering(settings, tools)
+    answering = Answering(settings, of_key(settings, key))
     try:
-        uvicorn.run(application(answering, port, key), **options("127.0.0.1", port))
+        uvicorn.run(application(answering, settings, port, key), **options("127.0.0.1", port))
     finally:
         answering.close()

@@ -226,31 +226,61 @@ def shows_key(request: Request, key: str) -> bool:
     return hmac.compare_digest(shown_key(request).encode(), key.encode())
 
 
+def caller(settings: Settings, key: str, request: Request) -> access.Reader | None:
+    """Give who shows a key: the owner with the server's own, a reader of the file with theirs, else None."""
+    if shows_key(request, key):
+        return access.OWNER
+    shown = shown_key(request)
+    return keys.reader_of(settings, shown) if shown else None
+
+
+def known_caller(settings: Settings, key: str, request: Request) -> access.Reader:
+    """Give who shows a key; raises AccessError for nobody."""
+    found = caller(settings, key, request)
+    if found is None:
+        raise AccessError("This key is no reader's any more.")
+    return found
+
+
+class Held:
+    """The published build within each scope that is asked for: of each one is held."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.whole = Reader(settings)
+        self._within: dict[Scope, Reader] = {}
+
+    def of(self, scope: Scope) -> Reader:
+        """Give the build within a scope."""
+        if not scope:
+            return self.whole
+        if scope not in self._within:
+            if len(self._within) >= MOST_SCOPES:
+                self._within = {}
+            self._within[scope] = Reader(self._settings, scope)
+        return self._within[scope]
+
+    def close(self) -> None:
+        """Close the builds."""
+        for reader in (self.whole, *self._within.values()):
+            reader.close()
+
+
 class _Endpoint:
     """What is answered at each path, on the published build; to those who show a key, within their scope."""
 
     def __init__(self, settings: Settings, key: str) -> None:
         self._settings, self._key = settings, key
-        self._readers = {EVERYTHING: Reader(settings)}
+        self._held = Held(settings)
         self._answering = 0
 
     def caller(self, request: Request) -> access.Reader | None:
-        """Give who shows a key: the owner with the server's own, a reader of the file with theirs, else None."""
-        if shows_key(request, self._key):
-            return access.OWNER
-        shown = shown_key(request)
-        return keys.reader_of(self._settings, shown) if shown else None
+        """Give who shows a key, else None."""
+        return caller(self._settings, self._key, request)
 
     def reader(self, request: Request) -> Reader:
-        """Give the build within the caller's scope; of each scope one is held."""
-        caller = self.caller(request)
-        if caller is None:
-            raise AccessError("This key is no reader's any more.")
-        if caller.scope not in self._readers:
-            if len(self._readers) > MOST_SCOPES:
-                self._readers = {EVERYTHING: self._readers[EVERYTHING]}
-            self._readers[caller.scope] = Reader(self._settings, caller.scope)
-        return self._readers[caller.scope]
+        """Give the build within the caller's scope."""
+        return self._held.of(known_caller(self._settings, self._key, request).scope)
 
     def guarded(
         self, endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
@@ -332,7 +362,7 @@ class _Endpoint:
 
     async def get_health(self, request: Request) -> Response:
         """Answer whether a build can be read."""
-        whole = self._readers[EVERYTHING]
+        whole = self._held.whole
         return Answer({"status": "ok", **(whole.seen() or await asyncio.to_thread(whole.about))})
 
     async def get_gauges(self, request: Request) -> Response:
@@ -342,7 +372,7 @@ class _Endpoint:
             raise AccessError("/metrics speaks of the whole shop, and this key sees a part of it.")
 
         def gauges() -> bytes:
-            until = self._readers[EVERYTHING].about()["observed_until"]
+            until = self._held.whole.about()["observed_until"]
             return exposition(self._settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
 
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": CONTENT_TYPE}
