@@ -46,11 +46,20 @@ from pipelines.analyses.product import (
 )
 from pipelines.analyses.ranking import drift, product_changes, product_names, product_ranking
 from pipelines.analyses.scenario import Scenario, forward, pareto, read_scenario, simulate
-from pipelines.analyses.worklists import control_chart, promise_states, refunds_due, worklist_at_risk
+from pipelines.analyses.worklists import (
+    WAITING,
+    control_chart,
+    goods_waiting,
+    open_returns,
+    promise_states,
+    refunds_due,
+    worklist_at_risk,
+)
 
 __all__ = [
     "EROSION_CUTS",
     "OWED_KEY",
+    "WAITING",
     "Concentration",
     "Offer",
     "Plan",
@@ -75,6 +84,7 @@ __all__ = [
     "flow",
     "forecast",
     "forward",
+    "goods_waiting",
     "lanes",
     "levers",
     "lost_sales",
@@ -82,6 +92,7 @@ __all__ = [
     "milestones",
     "missing_factors",
     "offers",
+    "open_returns",
     "owed_by_law",
     "parcels",
     "pareto",
