@@ -106,6 +106,9 @@ SENTENCES: Mapping[str, str] = {
     "leak_rewritten": "{feature} is not used to expect returns: it changed in a later export for {share} of the"
     " returned lines, and for far fewer of the kept ones",
     "model_uneven": "the model that expects returns is not used: what comes differs too much from month to month",
+    "roll_before": "the data begin on {day}: what was open before this month is not known",
+    "roll_later": "the data end on {day}: nothing of this month is known yet",
+    "roll_refunds": "no source says when returns were refunded: what was used of the liability is not known",
     # what a number does not rest on
     "part": "{share} of {what}",
     "only": "only {share} of {what} can be counted",

@@ -129,11 +129,11 @@ def changed(what: str) -> None:
         audit.note(Settings(), "changed", reader, what, DOOR)
 
 
-def saved(what: str) -> Reader:
-    """Give the reader who writes something down for all, and note it; raises AccessError where they may not."""
+def saved(*what: str) -> Reader:
+    """Give the reader who saves something, and write down what; raises AccessError where they may not."""
     reader = check("save")
     if is_on():
-        audit.note(Settings(), "changed", reader, what, DOOR)
+        audit.note(Settings(), "changed", reader, " ".join(what), DOOR)
     return reader
 
 

@@ -256,7 +256,7 @@ def _action_form(view: View, name: str, chosen: pd.DataFrame, laid: pd.DataFrame
     row = chosen.iloc[0] if chosen["work_owner"].nunique(dropna=False) == 1 else None
     about = [str(value) for value in chosen[one.on].dropna().unique()]
     with st.form(f"{key}_action", border=False):
-        st.caption(words("work.action_of", what=words.value("column", one.on), names=_few(about)))
+        st.caption(inert(words.pair(words.value("column", one.on), _few(about))))
         kind = st.selectbox(
             words("actions.kind"), one.kinds, format_func=lambda code: words.value("kind", code), key=f"{key}_kind"
         )
@@ -291,7 +291,7 @@ def _log(view: View, name: str, chosen: pd.DataFrame, kind: str, **values: Any) 
     work.check_texts(values)
     settings = whole_shop(source)
     actions.check_scope(opened(source), kind, scope)
-    access.saved(f"action {kind}")
+    access.saved("action", kind)
     return actions.log_action(settings, kind, scope, **values).action_id
 
 
@@ -302,7 +302,7 @@ def _save(view: View, name: str, chosen: pd.DataFrame, **values: Any) -> None:
         item: 0 if pd.isna(number) else int(number)
         for item, number in zip(chosen["item"], chosen["work_change_id"], strict=True)
     }
-    reader = access.saved(f"work {name}: {len(chosen)} rows, {', '.join(sorted(values))} {values.get('state', '')}")
+    reader = access.saved("work", name, str(len(chosen)), *sorted(values), str(values.get("state", "")))
     listed = set(chosen.loc[chosen["is_listed"], "item"])
     done = work.change(
         Settings(source.warehouse),

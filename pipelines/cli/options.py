@@ -129,6 +129,15 @@ def _note(settings: Settings) -> None:
     _noted[:] = [verb]
 
 
+def note_export(settings: Settings, what: str) -> None:
+    """Write down that a file leaves by a verb that else only looks; raises AccessError for who may have none."""
+    reader = reader_of(settings, READ_AS_ANALYST[0])
+    if settings.readers_file.exists():
+        from pipelines.access import audit
+
+        audit.note(settings, "exported", reader, what, "command line")
+
+
 READ_AS = (
     "metrics",
     "metric",

@@ -151,17 +151,17 @@ def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) ->
     """Log what was done to styles; raises BackhaulError with what is wrong."""
     scope = {"style_id": style_ids}
     pipelines_actions.check_scope(opened(asked), kind, scope)
-    access.saved(f"action {kind}")
+    access.saved("action", kind)
     actions_people.log_action(whole_shop(asked), kind, scope, **values)
 
 
 def finish_action(asked: Source, action_id: int, effective_on: dt.date | None) -> None:
     """Say that an open action is done, and since when; raises BackhaulError without a day."""
-    access.saved(f"action {action_id} done")
+    access.saved("action", str(action_id), "done")
     actions_people.update_action(whole_shop(asked), action_id, status="done", effective_on=effective_on)
 
 
 def withdraw_action(asked: Source, action_id: int) -> None:
     """Take an action back: it is kept, and neither listed nor measured."""
-    access.saved(f"action {action_id} withdrawn")
+    access.saved("action", str(action_id), "withdrawn")
     actions_people.withdraw_action(whole_shop(asked), action_id)
