@@ -140,4 +140,4 @@ def _rolled(then: Booked, now: Booked, name: str, opens: date) -> list[float]:
     is_new = pd.to_datetime(both["month"]) > pd.Timestamp(opens)
     opening, closing = getattr(then, name), getattr(now, name)
     new, taken = round(float((both[name] + used)[is_new].sum()), 2), round(float(used.sum()), 2)
-    return [opening, new, -taken, round(closing - opening - new + taken, 2), closing]
+    return [opening, new, 0.0 - taken, round(closing - opening - new + taken, 2), closing]

@@ -1,6 +1,7 @@
 """Verbs about work lists."""
 
 import getpass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,7 +107,7 @@ def _listed(laid: "pd.DataFrame", name: str, output: Format, limit: int) -> list
     rows = [{k: None if v != v else v for k, v in row.items()} for row in records_of(shown.astype(object))]
     if output is not Format.table:
         return rows
-    return [{k: v.date() if k.endswith(("_at", "_on")) and v is not None else v for k, v in r.items()} for r in rows]
+    return [{k: v.date() if isinstance(v, datetime) else v for k, v in row.items()} for row in rows]
 
 
 @work_app.command(
