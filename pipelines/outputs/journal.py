@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.analyses.roll_forward import RollForward
+from pipelines.analyses.roll_forward import AMOUNTS, RollForward
 from pipelines.errors import ReportError
 from pipelines.metrics.question import Text
 from pipelines.outputs.formulas import guarded
@@ -85,10 +85,10 @@ def journal(build: Build, rolled: RollForward, names: Mapping[str, str], languag
     """
     if rolled.reason:
         raise ReportError(f"{rolled.month}: {rolled.reason}.")
-    amounts = rolled.table.set_index("line")
+    amounts = rolled.table.set_index("line")[list(AMOUNTS)].astype(float).to_dict()
     rows: list[dict[str, Any]] = []
     for number, ((amount, line), (debited, credited)) in enumerate(_ENTRIES.items(), 1):
-        value = float(amounts.loc[line, amount])
+        value = amounts[amount][line]
         cents = 0 if value != value else round(value * 100)
         if not cents:
             continue
