@@ -15,6 +15,7 @@
     ├── UnknownValue         nothing has the value a filter asks for
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
+    ├── WorkError            a row of a work list cannot be changed as asked; names the field
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
@@ -118,6 +119,14 @@ class ExportError(BackhaulError):
 
 class ActionError(BackhaulError):
     """An action cannot be logged, or there is none of that number."""
+
+
+class WorkError(BackhaulError):
+    """A row of a work list cannot be changed as asked; `field` is the field that is wrong, empty for none of them."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class AlertError(BackhaulError):

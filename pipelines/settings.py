@@ -138,6 +138,11 @@ class Settings:
         return self.warehouse.with_name(self.warehouse.name + ".readers.yaml")
 
     @property
+    def accounts_file(self) -> Path:
+        """The names of the accounts that a journal books on, beside the warehouse; written by its owner."""
+        return self.warehouse.with_name(self.warehouse.name + ".accounts.yaml")
+
+    @property
     def audit_folder(self) -> Path:
         """The log of sign-ins, exports and changes, beside the warehouse, its owner's alone."""
         return self.warehouse.with_name(self.warehouse.name + ".audit")

@@ -29,6 +29,11 @@ SENTENCES: Mapping[str, str] = {
     "not_within": "not available to a reader of some brands: {facts} are of more than one brand",
     "whole_shop": "kept for the whole shop: not shown within {scope}",
     "signed_out": "signed out: sign in again to go on",
+    "work_long_owner": "An owner has {n} characters at most, no line breaks and no invisible signs.",
+    "work_long_note": "A note has {n} characters at most, no line breaks and no invisible signs.",
+    "work_state": "{state} is no state of a row; one of {states}.",
+    "work_nothing": "Nothing to change: give a state, an owner, a due date or a note.",
+    "work_unknown": "The work list has no row {item}; `backhaul work list {name}` shows its rows.",
     "not_allowed": "not allowed to a reader in the role {role}: {right}",
     "marked": "what is marked as returned is counted in flagged_line_rate and flagged_order_rate",
     "without": "without {source}: no {facts}",
@@ -101,6 +106,9 @@ SENTENCES: Mapping[str, str] = {
     "leak_rewritten": "{feature} is not used to expect returns: it changed in a later export for {share} of the"
     " returned lines, and for far fewer of the kept ones",
     "model_uneven": "the model that expects returns is not used: what comes differs too much from month to month",
+    "roll_before": "the data begin on {day}: what was open before this month is not known",
+    "roll_later": "the data end on {day}: nothing of this month is known yet",
+    "roll_refunds": "no source says when returns were refunded: what was used of the liability is not known",
     # what a number does not rest on
     "part": "{share} of {what}",
     "only": "only {share} of {what} can be counted",

@@ -45,6 +45,7 @@ READERS = {
         ("Which returns will be late?", "backhaul at-risk --limit 20"),
         ("By when must each step come?", "backhaul at-risk --milestones --limit 20"),
         ("What to claim from carriers?", "backhaul claims"),
+        ("Tick off late refunds", "backhaul work list refunds-due --limit 20"),
         ("Which routes would recover most?", "backhaul dispose --carbon-price 100"),
         ("Alert when a promise is broken", "backhaul alert add promise_kept --below 0.9 --where country=FR"),
         ("What is promised?", "backhaul policy show policy-FR"),
@@ -52,6 +53,7 @@ READERS = {
     ),
     "Finance": (
         ("What is the refund liability?", "backhaul accrual --by category"),
+        ("What changed it in a month?", "backhaul accrual --roll-forward --month 2025-12 --journal journal.csv"),
         ("What do late refunds owe by law?", "backhaul owed"),
         (
             "Export the source rows of a number",

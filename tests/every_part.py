@@ -54,6 +54,7 @@ VERBS = (
     "metric ultimate_return_rate --by category --by month",
     "accrual",
     "accrual --by category --as-of 2025-07-01",
+    "accrual --roll-forward",
     "reasons",
     "reasons --unknown",
     "backtest",
@@ -72,6 +73,10 @@ VERBS = (
     "promise --method drop_off --at .95",
     "at-risk",
     "at-risk --milestones",
+    *(
+        f"work list {name} --state all"
+        for name in ("refunds-due", "at-risk", "claims", "products", "goods", "quarantine")
+    ),
     "owed",
     "owed --rule L241-4 --due 2026-01-05 --amount 80 --on 2026-02-01",
     "readers",
@@ -131,6 +136,7 @@ NOT_SAID = {
     "factors use": "builds anew with other factors, as a load does; tests/test_cli.py",
     "parameters import": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
     "parameters survey": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
+    "work set": "wants a row of the shop; tests/test_work.py",
     "policy publish": "lands a policy and builds anew, as a load does; tests/test_policies.py",
 }
 """Commands that are said to no shape, and why."""

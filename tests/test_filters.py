@@ -27,7 +27,9 @@ SPAN = {
 VERBS = (
     "metric sold_units",
     "accrual",
+    "accrual --roll-forward",
     "at-risk",
+    "work list refunds-due",
     "levers",
     "forecast",
     "forecast --tested",

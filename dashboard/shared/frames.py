@@ -51,6 +51,7 @@ CODED = {
     "receipt_basis": "step_basis",
     "inspection_basis": "step_basis",
     "missed": "stage",
+    "work_state": "work_state",
 }
 
 
@@ -140,6 +141,30 @@ def frame_table(
     Nine columns, the first of them pinned; the rest when the reader asks for them. One that is kept stands in the PDF
     of the page.
     """
+    written, about = _table(words, frame, alt, shown, rows, is_kept)
+    if not key:
+        st.dataframe(written, alt=alt, placeholder=MISSING, **about)
+        return None
+    event = st.dataframe(
+        written, alt=alt, placeholder=MISSING, key=key, on_select="rerun", selection_mode="single-row", **about
+    )
+    chosen = event["selection"]["rows"]
+    return chosen[0] if chosen else None
+
+
+def rows_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str) -> list[int]:
+    """Show the first rows of a frame, of which several can be chosen; their positions are given back."""
+    written, about = _table(words, frame, alt, shown, rows, True)
+    event = st.dataframe(
+        written, alt=alt, placeholder=MISSING, key=key, on_select="rerun", selection_mode="multi-row", **about
+    )
+    return list(event["selection"]["rows"])
+
+
+def _table(
+    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], rows: int, is_kept: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Write the first rows of a frame as they are shown, and say how: columns, their order and the height."""
     total, frame = len(frame), frame.head(SHOWN_ROWS)
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
@@ -153,12 +178,4 @@ def frame_table(
     written, config = _written(words, frame, config)
     if order:
         config[order[0]] = {**config[order[0]], "pinned": True}
-    about: dict[str, Any] = {"hide_index": True, "column_config": config, "column_order": order, "height": height}
-    if not key:
-        st.dataframe(written, alt=alt, placeholder=MISSING, **about)
-        return None
-    event = st.dataframe(
-        written, alt=alt, placeholder=MISSING, key=key, on_select="rerun", selection_mode="single-row", **about
-    )
-    chosen = event["selection"]["rows"]
-    return chosen[0] if chosen else None
+    return written, {"hide_index": True, "column_config": config, "column_order": order, "height": height}

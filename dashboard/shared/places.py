@@ -58,7 +58,7 @@ SHEETS = (
     Sheet("margin", "money", "margin", ("steps", "goods", "ways")),
     Sheet("assumptions", "money", "margin", ("rests", "apart"), is_first=False),
     Sheet("claims", "money", "margin", ("claims",), is_first=False),
-    Sheet("book", "money", "accounts", ("booked", "bases", "shop")),
+    Sheet("book", "money", "accounts", ("booked", "roll", "bases", "shop")),
     Sheet("routes", "money", "recovery"),
     Sheet("try-policy", "money", "whatif"),
     Sheet("carbon", "carbon", "emissions", ("parts", "map", "trace")),

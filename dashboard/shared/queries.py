@@ -438,17 +438,11 @@ def waiting_goods(asked: PageQuestion) -> pd.DataFrame:
     Columns: place, waiting, units, margin, value, caution, reason.
     """
     every = undated(asked)
-    parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
-    if number(every, "units_waiting").lacks:
-        return pd.DataFrame(columns=["place", "waiting", *parts, "caution", "reason"])
-    found = [
-        cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n)
-        for n, key in parts.items()
-        if not number(every, key).lacks
-    ]
-    table_ = pd.concat(found, axis=1, sort=False).reset_index().reindex(columns=["place_id", "stage", *parts])
-    named = doubted(every, _with_places(asked, table_).rename(columns={"stage": "waiting"}), *parts.values())
-    return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
+    keys = tuple(analyses.WAITING.values())
+    if number(every, keys[0]).lacks:
+        return pd.DataFrame(columns=["place", "waiting", *analyses.WAITING, "caution", "reason"])
+    found = analyses.goods_waiting(opened(asked.source), question_of(every, *keys))
+    return doubted(every, _with_places(asked, found), *keys)
 
 
 @remembered()

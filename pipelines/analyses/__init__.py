@@ -1,6 +1,6 @@
 """Analyses: lists, rankings, flows and simulations that pages and verbs show beside the metrics; one module each."""
 
-from pipelines.analyses.accrual import accrual, accrual_backtest
+from pipelines.analyses.accrual import accrual, accrual_backtest, booked_then
 from pipelines.analyses.backtest import backtest
 from pipelines.analyses.change import rate_change, reconciliation, same_window
 from pipelines.analyses.claims import claims
@@ -45,21 +45,33 @@ from pipelines.analyses.product import (
     size_curve,
 )
 from pipelines.analyses.ranking import drift, product_changes, product_names, product_ranking
+from pipelines.analyses.roll_forward import RollForward, is_complete, months, roll_forward
 from pipelines.analyses.scenario import Scenario, forward, pareto, read_scenario, simulate
-from pipelines.analyses.worklists import control_chart, promise_states, refunds_due, worklist_at_risk
+from pipelines.analyses.worklists import (
+    WAITING,
+    control_chart,
+    goods_waiting,
+    open_returns,
+    promise_states,
+    refunds_due,
+    worklist_at_risk,
+)
 
 __all__ = [
     "EROSION_CUTS",
     "OWED_KEY",
+    "WAITING",
     "Concentration",
     "Offer",
     "Plan",
     "ProductProfile",
+    "RollForward",
     "Scenario",
     "accrual",
     "accrual_backtest",
     "backtest",
     "backtested",
+    "booked_then",
     "change_split",
     "churn_cost",
     "claims",
@@ -75,13 +87,17 @@ __all__ = [
     "flow",
     "forecast",
     "forward",
+    "goods_waiting",
+    "is_complete",
     "lanes",
     "levers",
     "lost_sales",
     "markdown_curve",
     "milestones",
     "missing_factors",
+    "months",
     "offers",
+    "open_returns",
     "owed_by_law",
     "parcels",
     "pareto",
@@ -103,6 +119,7 @@ __all__ = [
     "refunds_due",
     "related_products",
     "repeat_rates",
+    "roll_forward",
     "same_window",
     "scale",
     "shown",

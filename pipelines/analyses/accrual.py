@@ -218,20 +218,13 @@ def accrual(
     of a row that is ok say what it does not rest on.
     """
     question.takes("An accrual", "as_of")
-    names = list(by)
-    amounts = [
-        n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)
-    ]
+    names, amounts = list(by), _amounts(build)
     if "value" not in amounts:
         return pd.DataFrame(columns=[*names, *COLUMNS])
     day = observation_time(build, question.as_of).date()
     asked = _question(build, by, day, amounts, question)
     found = _coming(build, _fetched(build, asked), names, amounts, shares.design_effect(build), asked.level)
-    projected = found.keys.assign(
-        units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
-    )
-    table = _with_owed(build, projected, names, question.but(until=day))
-    table = with_surcharge(build, table, names, question.but(until=day))
+    table = with_surcharge(build, _owed_beside(build, found, names, day, question), names, question.but(until=day))
     _add_liability(table)
     _add_asset(build, table, question, day, has_cost="cost" in amounts)
     summed = _sum_of(table, found.half_of_all)
@@ -244,6 +237,104 @@ def accrual(
         )
     rounded = rows.assign(**{n: rows[n].round(2) for n in ("units_to_come", *_MONEY, "low", "high")})
     return rounded.reindex(columns=[*names, *COLUMNS])
+
+
+def _amounts(build: Build) -> list[str]:
+    """List what a build knows of what is to come: its value, and its cost."""
+    keys = (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost"))
+    return [name for name, key in keys if is_known(build, key)]
+
+
+def _owed_beside(build: Build, found: _Coming, names: list[str], day: date, question: Question) -> pd.DataFrame:
+    """Lay what is back and not paid beside what is to come."""
+    projected = found.keys.assign(
+        units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
+    )
+    return _with_owed(build, projected, names, question.but(until=day))
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What would have been booked at a time with what was known then, by month of orders, not rounded.
+
+    `table`: month, liability, asset (missing where costs are not known), and what had been settled by then of the
+    returns of these orders: settled (net value), settled_asset (what their goods were worth). `reason` says why nothing
+    can be booked, `caution` and `doubt` what weakens it.
+    """
+
+    at: datetime
+    table: pd.DataFrame
+    reason: str = ""
+    caution: str = ""
+    doubt: str = ""
+
+    @property
+    def liability(self) -> float:
+        """The refund liability (reporting currency, to the cent)."""
+        return round(float(self.table["liability"].sum()), 2)
+
+    @property
+    def asset(self) -> float:
+        """The right to recover goods; missing where costs are not known."""
+        return round(float(self.table["asset"].sum(min_count=1)), 2)
+
+
+def booked_then(build: Build, at: datetime, question: Question = ANYTHING) -> Booked:
+    """Give what would have been booked at a time: returns recorded by then, curves and design effects of then.
+
+    Value and refunds are those that had happened by then. What was settled is what had been returned less what was
+    still owed. From the last day of the data on it is what `accrual` gives.
+    """
+    question.takes("What would have been booked")
+    day, amounts, names = at.date(), _amounts(build), ["month"]
+    is_past = day < max(observed(build).values()).date()
+    then = question.but(as_of=at) if is_past else question
+    asked = _question(build, names, day, amounts, then)
+    frame, deff = _known_then(build, asked, at) if is_past else (_fetched(build, asked), shares.design_effect(build))
+    found = _coming(build, frame, names, amounts, deff, asked.level)
+    table = _owed_beside(build, found, names, day, then)
+    _add_liability(table)
+    _add_asset(build, table, then, day, has_cost="cost" in amounts)
+    reason, caution, is_withheld = _reason(build, then.but(until=day), found.reason)
+    settled = _settled(build, table, day, then, has_cost="cost" in amounts)
+    said = (reason, "", "") if is_withheld else ("", caution, reason)
+    return Booked(at, settled[["month", "liability", "asset", "settled", "settled_asset"]], *said)
+
+
+def _known_then(build: Build, asked: BoundQuestion, at: datetime) -> tuple[pd.DataFrame, float]:
+    """Fetch sales and returns as they were recorded by a time, with the shares and the design effect of then."""
+    known = known_then(build, at)
+    by_cell = replace(
+        asked, metric=recorded(build, replace(asked.metric, wrap=None, details=CELL, fine_details=()), at)
+    )
+    frame = _fetched(build, by_cell)
+    share, unsure = shares_then(frame, known, at, by_cell)
+    return frame.assign(share=share, doubt=unsure, family=frame["cell_category"]), known.deff.get(None, 1.0)
+
+
+def _settled(build: Build, table: pd.DataFrame, day: date, question: Question, *, has_cost: bool) -> pd.DataFrame:
+    """Add what had been settled of the returns of each month of orders: net value, and what their goods were worth."""
+    until = question.but(until=day)
+    sums = {"units": "units", "value": "net_amount", **({"cost": "cost_amount"} if has_cost else {})}
+    back = (
+        pd.DataFrame(
+            {
+                name: total(build, "returned_units", returned(amount), "order", until, ("month",))
+                for name, amount in sums.items()
+            }
+        )
+        .rename_axis("month")
+        .reset_index()
+    )
+    found = table.merge(back, on="month", how="outer")
+    filled = found.columns.difference(["month", "asset"])
+    found[filled] = found[filled].fillna(0.0)
+    found["settled"] = found["value"] - found["owed"]
+    if not has_cost:
+        return found.assign(settled_asset=np.nan)
+    each, loss_share = _cost_to_recover(build, question, day)
+    worth = (found["cost"] - found["owed_cost"]) * (1 - loss_share) - each * (found["units"] - found["units_owed"])
+    return found.assign(settled_asset=worth.clip(lower=0), asset=found["asset"].fillna(0.0))
 
 
 _MONEY = ("owed", "to_come", "liability", "by_law", "cost_of_goods", "cost_to_recover", "asset")
@@ -357,15 +448,9 @@ def accrual_backtest(
     for days in days_ago:
         day = latest - timedelta(days)
         at = datetime.combine(day, time.max)
-        known = known_then(build, at)
         asked = _question(build, (), day, ("value",), question.but(as_of=at))
-        by_cell = replace(
-            asked, metric=recorded(build, replace(asked.metric, wrap=None, details=CELL, fine_details=()), at)
-        )
-        frame = _fetched(build, by_cell)
-        share, unsure = shares_then(frame, known, at, by_cell)
-        frame = frame.assign(share=share, doubt=unsure, family=frame["cell_category"])
-        said = _coming(build, frame, (), ("value",), known.deff.get(None, 1.0), asked.level)
+        frame, deff = _known_then(build, asked, at)
+        said = _coming(build, frame, (), ("value",), deff, asked.level)
         now = _question(build, (), day, ("value",), question)
         later = _coming(build, _fetched(build, now), (), ("value",), shares.design_effect(build), now.level)
         period = question.but(since=now.since, until=day)

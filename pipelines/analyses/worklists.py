@@ -1,4 +1,4 @@
-"""Work lists: promises at risk, refunds due, states of promises, control charts."""
+"""Work lists: promises at risk, refunds due, goods that wait, states of promises, control charts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,8 @@ from sqlalchemy import and_, literal_column, select
 
 from models import control
 from pipelines.analyses.milestones import STEPS_BY, milestones
-from pipelines.metrics.bind import bind
+from pipelines.metrics.answer import answer
+from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.cautions import Doubt, doubt, doubted
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import BoundQuestion, FactTable
@@ -155,6 +156,35 @@ def refunds_due(
     found = _base_rows(build, PROMISES, bound, _PROMISE_ROW, _open_promise, due)
     listed = found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
     return doubted(listed, doubt(build, question, "refunds_due_soon"))
+
+
+def open_returns(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
+    """List the returns with an open promise: return_id, each once."""
+    bound = bind(build, "breach_risk", question.takes("A work list", "as_of"))
+    found = _base_rows(build, RISKS, bound, {"return_id": promises.c.return_id}, _open_promise)
+    return found.drop_duplicates("return_id").sort_values("return_id", ignore_index=True)
+
+
+WAITING = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
+"""What is counted of goods that wait, and the metric that counts it."""
+
+
+def goods_waiting(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
+    """List what waits on its way back by site and stage, the dearest first.
+
+    Columns: place_id, waiting, units, margin, value; those not known are missing, all rows where units are not.
+    """
+    names = ["place_id", "waiting", *WAITING]
+    if not is_known(build, WAITING["units"]):
+        return pd.DataFrame(columns=names)
+    found = [
+        answer(build, key, question, by=("place_id", "stage")).set_index(["place_id", "stage"])["value"].rename(name)
+        for name, key in WAITING.items()
+        if is_known(build, key)
+    ]
+    listed = pd.concat(found, axis=1, sort=False).reset_index().rename(columns={"stage": "waiting"})
+    listed = listed[listed["units"] > 0].reindex(columns=names)
+    return listed.sort_values(["margin", "units"], ascending=False, ignore_index=True)
 
 
 def promise_states(

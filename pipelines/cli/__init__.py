@@ -19,6 +19,7 @@ for subject in (
     "margin",
     "carbon",
     "actions",
+    "work",
     "alerts",
     "tools",
     "access",

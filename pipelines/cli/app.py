@@ -23,6 +23,13 @@ action_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(action_app)
+work_app = typer.Typer(
+    name="work",
+    help="Work lists: what is to do, by whom and until when; tick rows off.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(work_app)
 alert_app = typer.Typer(
     name="alert",
     help="Alert rules on metrics, evaluated after each load; each alert notifies once.",

@@ -21,6 +21,7 @@ from pipelines.cli.options import (
     Where,
     example,
     filters_of,
+    note_export,
     opened,
     question_of,
     settings_of,
@@ -88,7 +89,11 @@ def metric(
         print_rows(rows, output, why=why)
 
 
-@app.command(epilog=example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
+@app.command(
+    epilog=example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv")
+    + "\n\n"
+    + example("backhaul accrual --roll-forward --month 2025-12 --journal journal.csv")
+)
 def accrual(
     by: Annotated[
         list[str] | None,
@@ -96,15 +101,31 @@ def accrual(
     ] = None,
     where: Where = None,
     as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
+    rolled: Annotated[
+        bool, typer.Option("--roll-forward", help="From opening to closing of one month instead, by what changed it.")
+    ] = False,
+    month: Annotated[
+        str | None,
+        typer.Option(metavar="MONTH", help="With --roll-forward: the month, 2025-12; the last complete one otherwise."),
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --roll-forward: write what to book to this CSV.")
+    ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Compute the refund liability for returns not settled yet.
 
-    With the right to recover goods (IFRS 15), without VAT.
+    With the right to recover goods (IFRS 15), without VAT. With --roll-forward, both as they were known at each end of
+    a month, to the cent; the accounts of the journal are named in the file NAME.accounts.yaml beside the warehouse.
     """
     from pipelines.analyses import accrual as booked
 
+    if rolled or month or journal:
+        if by or as_of:
+            raise typer.BadParameter("--by and --as-of do not go with it.", param_hint="--roll-forward")
+        _roll_forward(month, where, journal, warehouse, output)
+        return
     with opened(warehouse) as build:
         question = question_of(as_of=as_of).but(where=filters_of(build, "returns_to_come_value", where))
         found = booked(build, question, by=tuple(dict.fromkeys(by or ("month",))))
@@ -112,6 +133,49 @@ def accrual(
     print_rows(
         records_of(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the total", why
     )
+
+
+_ROLLED = ("liability", "asset")
+
+
+def _roll_forward(
+    month: str | None, where: list[str] | None, journal: Path | None, warehouse: str, output: Format
+) -> None:
+    """Print the roll-forward of a month, and write its journal."""
+    from pipelines import analyses
+    from pipelines.errors import ReportError
+    from pipelines.outputs import journal as files
+    from pipelines.settings import write_whole
+
+    settings = settings_of(warehouse) if journal is not None else None
+    with opened(warehouse) as build:
+        question = question_of().but(where=filters_of(build, "returns_to_come_value", where))
+        known = analyses.months(build)
+        chosen = month or next((m for m in known if analyses.is_complete(build, m)), known[0] if known else "")
+        if not chosen:
+            raise ReportError("The data hold no month to roll forward: they begin and end within one.")
+        found = analyses.roll_forward(build, chosen, question)
+        currency = build.info.get("reporting_currency", "EUR")
+        if settings is not None and journal is not None:
+            note_export(settings, f"journal {chosen}")
+            names, is_own = files.accounts(settings)
+            entries = files.journal(build, found, names)
+            write_whole(journal, files.to_csv(entries))
+    title = f"{chosen}, in {currency} without VAT, as known at each end; used: settled, at the net value of the goods"
+    title += "" if found.is_complete else "; provisional: the data do not reach beyond the month"
+    rows = records_of(found.table)
+    if output is Format.table:  # a sum that must add is written to the cent
+        amounts = {name: [f"{row[name]:,.2f}" if row[name] == row[name] else "-" for row in rows] for name in _ROLLED}
+        rows = [
+            {**row, **{name: texts[n].rjust(max(map(len, texts))) for name, texts in amounts.items()}}
+            for n, row in enumerate(rows)
+        ]
+    print_rows(rows, output, title, found.reason)
+    if settings is not None and journal is not None:
+        ours = "" if is_own else f"; the account names are ours, yours go into {settings.accounts_file.name}"
+        typer.echo(
+            f"{journal}: {len(entries):,} lines, debits and credits {entries['debit'].sum():,.2f}{ours}", err=True
+        )
 
 
 @app.command(

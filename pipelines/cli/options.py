@@ -101,6 +101,7 @@ NOTED = {
         "train",
         "action add",
         "action update",
+        "work set",
         "alert add",
         "alert withdraw",
         "factors import",
@@ -128,6 +129,15 @@ def _note(settings: Settings) -> None:
     _noted[:] = [verb]
 
 
+def note_export(settings: Settings, what: str) -> None:
+    """Write down that a file leaves by a verb that else only looks; raises AccessError for who may have none."""
+    reader = reader_of(settings, READ_AS_ANALYST[0])
+    if settings.readers_file.exists():
+        from pipelines.access import audit
+
+        audit.note(settings, "exported", reader, what, "command line")
+
+
 READ_AS = (
     "metrics",
     "metric",
@@ -144,6 +154,7 @@ READ_AS = (
     "forecast",
     "claims",
     "mcp",
+    "work list",
     "dispose",
     "simulate",
     "policy list",

@@ -144,6 +144,25 @@ action = Table(
     Column("note", String, comment="Words of whoever logged it"),
     comment="One action taken on returns. Never deleted: withdrawn.",
 )
+work_item = Table(
+    "work_item",
+    STATE,
+    Column("change_id", Integer, primary_key=True),
+    Column("list", String, comment="Work list the row stands on: one of LISTS"),
+    Column("item", String, comment="What the row is of: the id of a return, a parcel, a product; parts by a bar"),
+    Column("scope", String, comment="Scope a row that sums several markets, brands or shops was seen within, as JSON"),
+    Column("state", String, comment="open, started, held or done"),
+    Column("owner", String),
+    Column("due_on", Date),
+    Column("note", String, comment="Words of whoever works on it"),
+    Column("action_id", Integer, comment="Action that was made of it"),
+    Column("changed_at", DateTime),
+    Column("changed_by", String),
+    Column("seen_at", DateTime, comment="Observation time of the build it was changed on (UTC)"),
+    Column("is_listed", Integer, comment="1: the data held it for open when it was changed"),
+    comment="One change of one row of a work list; the last of a row counts. Never changed or deleted.",
+)
+Index("work_item_row", work_item.c.list, work_item.c.item)
 
 alert_rule = Table(
     "alert_rule",

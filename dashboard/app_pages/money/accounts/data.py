@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import ENTRIES, PageQuestion, by_month, opened, question_of, remembered
+from dashboard.shared.queries import ENTRIES, PageQuestion, Source, by_month, opened, question_of, remembered
 from pipelines import analyses
+from pipelines.outputs import journal as files
+from pipelines.settings import Settings
 
 
 @remembered()
@@ -56,3 +58,35 @@ def accrual(asked: PageQuestion, *by: str) -> pd.DataFrame:
 def accrual_backtest(asked: PageQuestion) -> pd.DataFrame:
     """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
     return analyses.accrual_backtest(opened(asked.source), question_of(asked, "returns_to_come_value").undated())
+
+
+@remembered()
+def months(source: Source) -> tuple[str, ...]:
+    """List the months that can be rolled forward, the last complete one first, then the newest first."""
+    build = opened(source)
+    known = analyses.months(build)
+    last = next((month for month in known if analyses.is_complete(build, month)), None)
+    return tuple(dict.fromkeys([*([last] if last else []), *known]))
+
+
+@remembered(ENTRIES // 8)
+def roll_forward(asked: PageQuestion, month: str) -> analyses.RollForward:
+    """Roll the liability and the asset of a month forward; the days of the view do not matter."""
+    question = question_of(asked, "returns_to_come_value").undated()
+    return analyses.roll_forward(opened(asked.source), month, question)
+
+
+def journal(asked: PageQuestion, month: str, language: str) -> tuple[pd.DataFrame, bool]:
+    """Give what to book for a month, and whether the accounts are named by the owner; raises ReportError."""
+    names, is_own = files.accounts(Settings(asked.source.warehouse), language)
+    return files.journal(opened(asked.source), roll_forward(asked, month), names, language), is_own
+
+
+def accounts_file(source: Source) -> str:
+    """Give the name of the file of accounts."""
+    return Settings(source.warehouse).accounts_file.name
+
+
+def journal_file(entries: pd.DataFrame) -> bytes:
+    """Write what to book as CSV."""
+    return files.to_csv(entries)

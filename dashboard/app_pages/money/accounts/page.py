@@ -49,6 +49,8 @@ if shown == "booked":
     if len(proof):
         blocks.section(parts.booked_before(words, proof), words, note=words("accounts.proof_note"))
         blocks.table(words, proof, words("accounts.proof_note"), parts.booked_columns(words, view.currency), rows=3)
+elif shown == "roll":
+    parts.rolled(view)
 elif shown == "bases":
     for name, (key, other) in BRIDGES.items():
         steps = data.bridge(asked, name, "units")

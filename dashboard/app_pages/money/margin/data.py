@@ -4,6 +4,7 @@ import pandas as pd
 
 from dashboard.shared.queries import SHOWN_STYLES, PageQuestion, crossed, opened, question_of, remembered, stands_alone
 from pipelines import analyses
+from pipelines.people import work
 
 
 @remembered()
@@ -48,8 +49,8 @@ def cost_tornado(asked: PageQuestion) -> pd.DataFrame:
 
 @remembered()
 def claims(asked: PageQuestion) -> pd.DataFrame:
-    """List lost parcels to claim."""
-    return analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))
+    """List lost parcels, marked where they are to claim (is_listed)."""
+    return work.to_claim(analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount")))
 
 
 @remembered()

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages.money.margin import data, figures, parts
-from dashboard.shared import blocks, charts, findings, queries
+from dashboard.shared import blocks, charts, findings, queries, work
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -62,14 +62,9 @@ elif shown == "claims":
     title = parts.claims(words, queries.number(asked, "claims_open_amount"))
     blocks.section(title, words, "claims_open_amount", words("margin.claims_note"))
     if not claims.empty:
-        blocks.table(
-            words,
-            parts.claims_list(words, claims),
-            words("margin.tab_claims"),
-            parts.claims_columns(words, view.currency),
-            rows=12,
-            behind=queries.DrillDown("claims_open_amount", seen=claims),
-        )
+        behind = queries.DrillDown("claims_open_amount", seen=claims)
+        listed, columns = parts.claims_list(words, claims), parts.claims_columns(words, view.currency)
+        work.work_list(view, "claims", listed, words("margin.tab_claims"), columns, behind, rows=12, first="all")
     blocks.tiles(view, "claims_open_amount", "invoice_unmatched_amount")
 elif shown == "apart":
     missed = data.lost_sales(asked)

@@ -17,6 +17,7 @@ from dashboard.shared.queries import (
     undated,
 )
 from pipelines import analyses
+from pipelines.people import work
 from pipelines.warehouse.engine import looked_up
 
 SHOWN_GROUPS = 15  # of the states of promises, in their chart
@@ -126,6 +127,11 @@ def owed(asked: PageQuestion) -> pd.DataFrame:
     work = analyses.owed_by_law(opened(asked.source), question, limit=EVERY_ROW)
     places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
     return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
+
+
+def to_decide(waiting: pd.DataFrame) -> pd.DataFrame:
+    """Mark the goods that wait at a site for a decision: the column is_listed."""
+    return work.to_decide(waiting)
 
 
 def waiting_by(asked: PageQuestion, dimension: str) -> pd.DataFrame:

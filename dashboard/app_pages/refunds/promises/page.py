@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.app_pages.refunds.promises import data, figures, parts
-from dashboard.shared import blocks, charts, findings, queries, settled
+from dashboard.shared import blocks, charts, findings, queries, settled, work
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -131,14 +131,9 @@ elif shown == "waiting":
         behind = queries.DrillDown(
             "units_waiting", ("place_id", "stage"), waiting, also=("margin_waiting", "value_in_flow"), is_dated=False
         )
-        blocks.table(
-            words,
-            waiting,
-            words("promises.sites"),
-            parts.waiting_goods_columns(words, view.currency),
-            rows=12,
-            behind=behind,
-        )
+        shown_columns = parts.waiting_goods_columns(words, view.currency)
+        listed = data.to_decide(waiting)
+        work.work_list(view, "goods", listed, words("promises.sites"), shown_columns, behind, rows=12, first="all")
     blocks.linked(words, parts.to_margin(words))
 elif shown == "stages":
     stages = data.stages(asked)
@@ -161,9 +156,8 @@ elif shown == "risk":
         blocks.section(parts.at_risk(words, risk, view.currency), words, "breach_risk")
     if not risk.empty:
         behind = queries.DrillDown("breach_risk", is_dated=False)
-        blocks.table(
-            words, risk, words("promises.tab_risk"), parts.risk_columns(words, view.currency), rows=15, behind=behind
-        )
+        shown_columns = parts.risk_columns(words, view.currency)
+        work.work_list(view, "at-risk", risk, words("promises.tab_risk"), shown_columns, behind)
     steps = data.milestones(asked)
     if not steps.empty:
         blocks.section(parts.steps(words, steps), words, "promise_kept", words("promises.steps_note"))
@@ -179,9 +173,8 @@ else:
         blocks.section(parts.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
     if not due.empty:
         behind = queries.DrillDown("refunds_due_soon", also=("legal_refund_kept",), is_dated=False)
-        blocks.table(
-            words, due, words("promises.tab_law"), parts.due_columns(words, view.currency), rows=15, behind=behind
-        )
+        shown_columns = parts.due_columns(words, view.currency)
+        work.work_list(view, "refunds-due", due, words("promises.tab_law"), shown_columns, behind)
     owed = data.owed(asked)
     blocks.section(parts.owed(words, owed, view.currency), words, "late_refund_surcharge", words("promises.owed_note"))
     blocks.tiles(view, "late_refund_surcharge")

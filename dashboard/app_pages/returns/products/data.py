@@ -21,11 +21,13 @@ from dashboard.shared.whole import whole_shop
 from pipelines import analyses
 from pipelines.people import actions as actions_people
 from pipelines.people import actions as pipelines_actions
+from pipelines.people import work
 from pipelines.settings import Settings
 from pipelines.sources import note_label
 from pipelines.warehouse.engine import looked_up
 
 TOLD = pipelines_actions.TOLD
+NAMED = 5  # of what an action was done to, in the list of actions
 
 
 def first_ranked(ranked: pd.DataFrame, order: str) -> pd.DataFrame:
@@ -54,6 +56,11 @@ def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def to_look_at(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Mark the products to look at: the column is_listed."""
+    return work.to_look_at(ranked)
+
+
 @remembered(ENTRIES // 8)
 def product(asked: PageQuestion, style_id: str) -> analyses.ProductProfile:
     """Gather what the page of one style shows."""
@@ -80,7 +87,7 @@ def action_list(asked: Source) -> pd.DataFrame:
         {
             "action_id": a.action_id,
             "kind": a.kind,
-            "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
+            "about": _about([names.get(v, v) for values in a.scope.values() for v in values]),
             "effective_on": a.effective_on,
             "owner": a.owner,
             "due_on": a.due_on,
@@ -104,6 +111,12 @@ def action_list(asked: Source) -> pd.DataFrame:
             "note",
         ],
     )
+
+
+def _about(named: list[str]) -> str:
+    """Write the first few of what an action was done to, and how many more there are."""
+    more = f" + {len(named) - NAMED}" if len(named) > NAMED else ""
+    return ", ".join(named[:NAMED]) + more
 
 
 def measured(asked: PageQuestion, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
@@ -138,17 +151,17 @@ def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) ->
     """Log what was done to styles; raises BackhaulError with what is wrong."""
     scope = {"style_id": style_ids}
     pipelines_actions.check_scope(opened(asked), kind, scope)
-    access.check("save")
+    access.saved("action", kind)
     actions_people.log_action(whole_shop(asked), kind, scope, **values)
 
 
 def finish_action(asked: Source, action_id: int, effective_on: dt.date | None) -> None:
     """Say that an open action is done, and since when; raises BackhaulError without a day."""
-    access.check("save")
+    access.saved("action", str(action_id), "done")
     actions_people.update_action(whole_shop(asked), action_id, status="done", effective_on=effective_on)
 
 
 def withdraw_action(asked: Source, action_id: int) -> None:
     """Take an action back: it is kept, and neither listed nor measured."""
-    access.check("save")
+    access.saved("action", str(action_id), "withdrawn")
     actions_people.withdraw_action(whole_shop(asked), action_id)

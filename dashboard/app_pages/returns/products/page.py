@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages.returns.products import data, figures, parts
-from dashboard.shared import blocks, charts, columns, queries
+from dashboard.shared import blocks, charts, columns, queries, work
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -23,7 +23,8 @@ if shown == "ranking":
         behind = queries.DrillDown("product_return_rate", ("style_id",), first)
         blocks.chart(figures.products(first, words), title, "products", behind)
         table = data.acted_on(asked.source, first)
-        blocks.table(words, table, title, parts.products_columns(words, view.currency), rows=15, behind=behind)
+        shown_columns = parts.products_columns(words, view.currency)
+        work.work_list(view, "products", data.to_look_at(table), title, shown_columns, behind, first="all")
 elif shown == "one" and not ranking.empty:
     names = dict(zip(ranking["style_id"], ranking["name"], strict=True))
     style = blocks.pick_one(words("products.pick"), "product", names)

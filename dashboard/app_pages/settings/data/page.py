@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages.settings.data import data, parts
-from dashboard.shared import blocks, queries, upload
+from dashboard.shared import blocks, queries, upload, work
 
 view = st.session_state["view"]
 words, source = view.words, view.source
@@ -25,7 +25,7 @@ elif shown == "quarantine":
     aside = queries.quarantine(source)
     blocks.section(title, words, note=words("data.sources_note") if len(aside) else words("data.quarantine_none"))
     if len(aside):
-        blocks.table(words, aside, title, parts.quarantine_columns(words), rows=15)
+        work.work_list(st.session_state["view"], "quarantine", aside, title, parts.quarantine_columns(words))
     unread = data.unread_fields(source)
     if len(unread):
         blocks.section(words("data.unread"), words, note=words("data.unread_note"))
