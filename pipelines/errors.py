@@ -16,6 +16,7 @@
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── AlertError           a rule cannot speak, or an address cannot be told
+    ├── SubscriptionError    a subscription can never be sent, or there is none of that number; names the field
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
@@ -122,6 +123,14 @@ class ActionError(BackhaulError):
 
 class AlertError(BackhaulError):
     """A rule cannot speak, or an address cannot be told."""
+
+
+class SubscriptionError(BackhaulError):
+    """A subscription can never be sent, or there is none of that number; `field` names what is wrong."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class PolicyError(BackhaulError):
