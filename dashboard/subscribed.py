@@ -7,9 +7,11 @@ would see and may take away. A page that never ends or fails costs a subscriptio
 import base64
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 from dashboard.i18n import Words
@@ -106,6 +108,7 @@ def _table(view: View, sheet: places.Sheet, form: str) -> bytes:
     from dashboard.app_pages.money.accounts import data as accounts
 
     key, asked = LIST_OF[sheet.address], view.asked
+    lists: dict[str, Callable[[queries.PageQuestion], pd.DataFrame]]
     lists = {"late": queries.due, "products": queries.ranking, "book": lambda one: accounts.accrual(one, "month")}
     behind = queries.DrillDown(key, is_dated=sheet.address == "products")
     title = places.whole_title(view.words, sheet)

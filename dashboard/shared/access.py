@@ -130,11 +130,12 @@ def check(right: str) -> Reader:
     return reader
 
 
-def changed(what: str) -> None:
-    """Write down that the reader changes what is everybody's; raises AccessError where they may not."""
-    reader = check("change")
+def changed(what: str, right: str = "change") -> Reader:
+    """Write down that the reader changes what is everybody's, or theirs; raises AccessError where they may not."""
+    reader = check(right)
     if is_on():
         audit.note(Settings(), "changed", reader, what, DOOR)
+    return reader
 
 
 def exported(what: str, make: Callable[[], bytes]) -> bytes:

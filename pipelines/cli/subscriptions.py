@@ -120,7 +120,7 @@ def _changed(
     if period is not None:
         codes = {n: v for n, v in codes.items() if n != "period"}
         codes |= {} if period is Period.year else {"period": (str(period),)}
-    kept = {name: value for name, value in said.items() if value is not None}
+    kept: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     if "to" in kept:
         kept["to"] = tuple(dict.fromkeys(kept["to"]))
     return replace(one, codes=codes, **kept)

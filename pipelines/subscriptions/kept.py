@@ -21,9 +21,30 @@ from pipelines.warehouse.build import current_id, writing
 FILES = ("none", "pdf", "xlsx", "csv")
 TABLES = ("xlsx", "csv")
 LANGUAGES = ("en", "fr")
-PAGES = tuple(
-    "today returns reasons markets products actions forecast late delays waiting promise policies margin assumptions"
-    " claims book routes try-policy carbon uncertainty lower dispositions close".split()
+PAGES = (
+    "today",
+    "returns",
+    "reasons",
+    "markets",
+    "products",
+    "actions",
+    "forecast",
+    "late",
+    "delays",
+    "waiting",
+    "promise",
+    "policies",
+    "margin",
+    "assumptions",
+    "claims",
+    "book",
+    "routes",
+    "try-policy",
+    "carbon",
+    "uncertainty",
+    "lower",
+    "dispositions",
+    "close",
 )
 """Pages that can be sent, by address: all but those where something is written or one thing is looked up."""
 LISTED = ("late", "products", "book")
@@ -90,7 +111,7 @@ def check(settings: Settings, given: Subscription) -> None:
         raise wrong("day", f"The hour is 0 to 23, the day 1 to 7 of a week and 1 to {LAST_DAY} of a month.")
     try:
         ZoneInfo(given.zone)
-    except (OSError, ValueError):  # unknown names, and those that are no path within the zones
+    except (KeyError, OSError, ValueError):  # unknown names, and those that are no path within the zones
         raise wrong("zone", f"{given.zone[:60]!r} is no time zone; write one such as Europe/Paris.") from None
     reader = holder(settings, given.reader)
     if reader is None:
