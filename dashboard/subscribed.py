@@ -59,9 +59,9 @@ def made(asked: dict[str, Any]) -> dict[str, Any]:
         app.query_params[name] = codes
     app.run()
     if app.exception:
-        raise BackhaulError(f"The page could not be made: {app.exception[0].message}")
+        raise BackhaulError(why("page_failed", problem=app.exception[0].message))
     if "view" not in app.session_state:
-        raise BackhaulError(" ".join(str(one.value) for one in app.error) or "The page could not be made.")
+        raise BackhaulError(why("page_failed", problem=" ".join(str(one.value) for one in app.error)))
     if unknown := app.session_state["subscribed_unknown"]:  # without a filter it would be more than was asked for
         raise AccessError(why("not_on_page", codes=", ".join(f"{name}={code}" for name, code in unknown)))
     said, view = app.session_state["page_said"], app.session_state["view"]

@@ -9,7 +9,7 @@ An address says how it is written to:
                               systems that take Slack's shape take it too
     teams+https://HOST/PATH   what "When a Teams webhook request is received" of Workflows takes: a message whose
                               attachment is an Adaptive Card (https://learn.microsoft.com/microsoftteams/platform/
-                              webhooks-and-connectors/how-to/add-incoming-webhook)
+                              webhooks-and-connectors/how-to/connectors-using)
 
 Web addresses are https:, or http: on this machine alone; a redirect is not followed, and a name that stands for an
 address of a private network is refused. Chat systems take no files: there the link leads to what a mail would carry.

@@ -342,7 +342,7 @@ def test_a_page_that_cannot_be_made_is_said(copy_of_tiny: Settings, monkeypatch:
     with hook() as (address, got):
         subscriptions.add(copy_of_tiny, weekly(address), now=at("2026-01-14T12:00"))
         (outcome,) = subscriptions.send(copy_of_tiny, at("2026-01-19T07:00"))
-        assert "The page could not be made" in outcome.problem
+        assert "the page could not be made: " in outcome.problem
         assert got == []
 
 

@@ -28,6 +28,7 @@ from pipelines.subscriptions.due import newest_period
 from pipelines.subscriptions.kept import Subscription, holder, subscriptions
 from pipelines.warehouse import state
 from pipelines.warehouse.build import current_id
+from pipelines.why import together, why
 
 _MAKER = Path(__file__).parents[2] / "dashboard" / "subscribed.py"
 MOST_SECONDS = 600
@@ -95,12 +96,12 @@ def _sent(settings: Settings, one: Subscription, period: str, missing: Sequence[
         try:
             deliver(settings, address, message)
         except FAILURES as error:
-            failures.append(f"{shown(address)} could not be reached: {error}. It is tried again.")
+            failures.append(why("not_reached", address=shown(address), problem=str(error)))
             continue
         reached.append(address)
         has_it.add(address)
         kept.note(settings, one.subscription_id, period=period, reached=json.dumps(sorted(has_it)), sent_at=at)
-    return _noted(settings, one, at, Outcome(one, tuple(reached), " ".join(failures)))
+    return _noted(settings, one, at, Outcome(one, tuple(reached), together(*failures)))
 
 
 def _noted(settings: Settings, one: Subscription, at: datetime, outcome: Outcome) -> Outcome:
@@ -122,9 +123,9 @@ def _message(settings: Settings, one: Subscription) -> Message:
     """Make what is sent, as its reader may see it now; raises SubscriptionError where they may not."""
     reader = holder(settings, one.reader)
     if reader is None:
-        raise SubscriptionError(f"{one.reader} is no reader any more: withdraw it, or add them to the file of readers.")
+        raise SubscriptionError(why("reader_gone", reader=one.reader))
     if one.file != "none" and not reader.may("export"):
-        raise SubscriptionError(f"{reader.name} is a {reader.role} now and takes no files: send it without one.")
+        raise SubscriptionError(why("takes_no_files", reader=reader.name, role=reader.role))
     made = drawn(settings, one)
     since, until = map(date.fromisoformat, made["days"])
     codes = {name: list(codes) for name, codes in one.codes.items()}
@@ -153,10 +154,10 @@ def drawn(settings: Settings, one: Subscription) -> dict[str, Any]:
         )
         answer: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise SubscriptionError(f"The page was not made within {MOST_SECONDS} seconds.") from None
+        raise SubscriptionError(why("page_too_slow", n=f"{MOST_SECONDS}")) from None
     except ValueError:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise SubscriptionError(f"The page could not be made: {' '.join(last)[:300]}") from None
+        last = " ".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])[:300]
+        raise SubscriptionError(why("page_failed", problem=last.replace("; ", ", "))) from None
     if problem := answer.get("problem"):
         raise SubscriptionError(str(problem))
     return answer

@@ -18,7 +18,7 @@ parts.lasting(view, found)
 
 rules = data.rules(source)
 blocks.section(words("alerts.rules"), words, note=words("overview.alerts_note"))
-counted = {int(number): int(n) for number, n in frame["rule_id"].value_counts().items()}
+counted = {rule.rule_id: int(frame["rule_id"].eq(rule.rule_id).sum()) for rule in rules}
 blocks.table(words, parts.rules(words, rules, counted), words("alerts.rules"), parts.rules_columns(words), rows=12)
 if access.may("save"):
     blocks.section(words("alerts.form"), words)
