@@ -68,7 +68,7 @@ def made(asked: dict[str, Any]) -> dict[str, Any]:
     words, sheet = view.words, places.sheet(asked["page"])
     name = places.whole_title(words, sheet)
     return {
-        "subject": words.pair(f"Backhaul · {name}", said.title or name),
+        "subject": take_away.plain(words("subscriptions.subject", page=name, said=said.title or name)),
         "paragraphs": [said.title or name, *_lines(words, said), take_away.of_view(view, sheet)],
         "link_label": words("subscriptions.open"),
         "days": [view.since.isoformat(), view.until.isoformat()],

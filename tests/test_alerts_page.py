@@ -40,7 +40,7 @@ def rule_of(settings: Settings, metric: str) -> list[alerts.Rule]:
 def test_a_rule_is_made_with_its_errors_beside_the_fields_then_changed_paused_and_withdrawn(
     copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = opened(copy_of_tiny, monkeypatch, "alerts", country="FR")
+    app = opened(copy_of_tiny, monkeypatch, "alerts", category="dresses")
     assert not app.exception
     field(app, "selectbox", "_metric").set_value("observed_return_rate").run()
     field(app, "selectbox", "_test_").set_value("above").run()
@@ -49,7 +49,7 @@ def test_a_rule_is_made_with_its_errors_beside_the_fields_then_changed_paused_an
     field(app, "number_input", "_bound_").set_value(30.0)
     field(app, "number_input", "_days").set_value(0)
     field(app, "checkbox", "_under").check()
-    field(app, "multiselect", "_by_").set_value(["category"])
+    field(app, "multiselect", "_by_").set_value(["country"])
     field(app, "text_area", "_to").set_value("mailto:nobody").run()
     app.button(key="alert_save").click().run()
     assert app.error[0].value.startswith("mailto:nobody is no address.")
@@ -58,8 +58,8 @@ def test_a_rule_is_made_with_its_errors_beside_the_fields_then_changed_paused_an
     assert not app.error
     assert not app.exception
     (rule,) = rule_of(copy_of_tiny, "observed_return_rate")
-    assert (rule.test, rule.bound, rule.by, rule.days) == ("above", 0.3, ("category",), 0)
-    assert (dict(rule.where), rule.to) == ({"country": ("FR",)}, ("teams+https://hooks.example.org/secret",))
+    assert (rule.test, rule.bound, rule.by, rule.days) == ("above", 0.3, ("country",), 0)
+    assert (dict(rule.where), rule.to) == ({"category": ("dresses",)}, ("teams+https://hooks.example.org/secret",))
     assert "secret" not in str([one.value for one in app.dataframe])
     number = str(rule.rule_id)
     app.selectbox(key="rule").set_value(number).run()

@@ -142,7 +142,7 @@ def form(view: View, found: Sequence[Rule]) -> None:
     words, source = view.words, view.source
     by_number = {str(rule.rule_id): rule for rule in found}
     names = {"": words("alerts.new")} | {
-        number: f"{words('alerts.of_rule', n=number)}: {_named(words, rule.metric)}, {looks(words, rule)}"
+        number: words.pair(words("alerts.of_rule", n=number), f"{_named(words, rule.metric)}, {looks(words, rule)}")
         for number, rule in by_number.items()
     }
     if st.session_state.pop("alert_done", False):  # what was saved is done: the form is empty again

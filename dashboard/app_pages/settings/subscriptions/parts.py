@@ -130,7 +130,7 @@ def form(view: View, found: Sequence[Subscription]) -> None:
         st.session_state["subscription"] = ""
     by_number = {str(one.subscription_id): one for one in found}
     names = {"": words("subscriptions.new")} | {
-        key: f"{words('subscriptions.no', n=key)}: {page_name(words, one.page)}, {when(words, one)}"
+        key: words.pair(words("subscriptions.no", n=key), f"{page_name(words, one.page)}, {when(words, one)}")
         for key, one in by_number.items()
     }
     chosen = blocks.pick_one(words("subscriptions.which"), "subscription", names)
