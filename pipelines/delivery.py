@@ -67,7 +67,7 @@ class Message:
     @property
     def text(self) -> str:
         """Write the paragraphs and the link, one a line."""
-        return "\n".join([*self.paragraphs, *([f"{self.link_label}: {self.link}"] if self.link else [])]) + "\n"
+        return "\n".join([*self.paragraphs, *([self.link_label, self.link] if self.link else [])]) + "\n"
 
 
 def split(address: str) -> tuple[str, SplitResult]:

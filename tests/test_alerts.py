@@ -207,10 +207,10 @@ def test_mail_goes_through_the_server_that_is_set(copy_of_tiny: Settings) -> Non
         (mail,) = got
         assert (mail["To"], mail["From"]) == ("nadia@shop.example", "backhaul@shop.example")
         assert mail["Subject"] == "Backhaul: Returned so far: 44.4% (21.8% to 69.7%), above 40.0%"
-        said, link = mail.get_content().strip().splitlines()
+        said, label, link = mail.get_content().strip().splitlines()
         assert said == "- Returned so far: 44.4% (21.8% to 69.7%), above 40.0%. Why: rule 6 alerts above 40.0%."
         build_id = alerts.alerts(settings)["seen_build"].iloc[0]
-        assert link == f"Open in Backhaul: https://returns.shop.example/returns?build={build_id}"
+        assert (label, link) == ("Open in Backhaul", f"https://returns.shop.example/returns?build={build_id}")
 
 
 def test_mail_without_a_server_or_with_a_password_in_the_clear_is_refused(copy_of_tiny: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dashboard.shared import access
-from dashboard.shared.queries import Source, opened
+from dashboard.shared.queries import PageQuestion, Source, number, opened, unseen
 from dashboard.shared.whole import kept, whole_shop
 from pipelines import alerts, metrics
 from pipelines.alerts import Rule
@@ -42,6 +42,12 @@ def metric(key: str) -> Metric:
 def dimensions(asked: Source, key: str) -> tuple[str, ...]:
     """List what a metric can be cut by."""
     return tuple(metrics.dimensions(key, opened(asked)))
+
+
+def is_missing(asked: PageQuestion, key: str) -> bool:
+    """Say whether the shop's files do not support a number."""
+    with unseen():
+        return bool(number(asked, key).lacks)
 
 
 def wrong_addresses(to: tuple[str, ...]) -> list[str]:

@@ -22,7 +22,7 @@ SHARE = "share"
 def finding(words: Words, found: Sequence[tuple[dict[Any, Any], Finding]]) -> str:
     """Say how many alerts last, and how many of them nobody acknowledged."""
     if not found:
-        return words("overview.alerts_none")
+        return words("alerts.none")
     new = sum(not alerted.is_acknowledged(row) for row, _ in found)
     return words("alerts.finding", n=words.number(len(found)), new=words.number(new))
 
@@ -189,6 +189,8 @@ def _fields(view: View, given: Rule, problems: dict[str, str]) -> Rule:
         words("alerts.metric"), options, options.index(given.metric), format_func=known.__getitem__, key=f"{at}_metric"
     )
     chosen = data.metric(metric)
+    if data.is_missing(view.asked, metric):
+        st.caption(words("alerts.not_yet"))
     tests = [
         one
         for one in data.TESTS
@@ -215,6 +217,7 @@ def _fields(view: View, given: Rule, problems: dict[str, str]) -> Rule:
             cuts,
             [one for one in given.by if one in cuts],
             format_func=words.dimension,
+            placeholder=words("alerts.by_none"),
             help=words("alerts.by_note"),
             key=f"{at}_by_{metric}",
         )
