@@ -43,7 +43,7 @@ def test_a_rule_is_made_with_its_errors_beside_the_fields_then_changed_paused_an
     app = opened(copy_of_tiny, monkeypatch, "alerts", category="dresses")
     assert not app.exception
     field(app, "selectbox", "_metric").set_value("observed_return_rate").run()
-    field(app, "selectbox", "_test_").set_value("above").run()
+    field(app, "selectbox", "_test").set_value("above").run()
     app.button(key="alert_save").click().run()
     assert [one.value for one in app.error] == ["Give the bound: above or below which value is it an alert?"]
     field(app, "number_input", "_bound_").set_value(30.0)

@@ -398,7 +398,7 @@ def test_the_page_makes_edits_pauses_and_withdraws(
     assert field(app, "text_area", "_to").value == "ftp://example.org"
     field(app, "text_area", "_to").set_value("mailto:anna@example.org\nslack+https://hooks.example.org/x")
     field(app, "selectbox", "_page").set_value("late").run()
-    field(app, "selectbox", "_file_4").set_value("xlsx")
+    field(app, "selectbox", "_file").set_value("xlsx")
     app.button(key="subscription_save").click().run()
     assert not app.error
     (kept,) = subscriptions.subscriptions(copy_of_tiny)
@@ -406,7 +406,7 @@ def test_the_page_makes_edits_pauses_and_withdraws(
     assert kept.to == ("mailto:anna@example.org", "slack+https://hooks.example.org/x")
     assert "hooks.example.org/x" not in str([frame.value for frame in app.dataframe])
     app.selectbox(key="subscription").set_value("1").run()
-    field(app, "selectbox", "_hour").set_value(6)
+    field(app, "selectbox", "_hour").set_value("06:00")
     app.button(key="subscription_save").click().run()
     assert subscriptions.subscriptions(copy_of_tiny)[0].hour == 6
     app.selectbox(key="subscription").set_value("1").run()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.app_pages.settings.alerts import data
 from dashboard.i18n import Words, inert
-from dashboard.shared import access, alerted, blocks, filters
+from dashboard.shared import access, alerted, blocks, controls, filters
 from dashboard.shared.columns import Columns, number, of, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import Finding, name
@@ -149,7 +149,7 @@ def form(view: View, found: Sequence[Rule]) -> None:
         st.session_state["rule"] = ""
     chosen = blocks.pick_one(words("alerts.which"), "rule", names)
     given = by_number.get(chosen, data.NEW)
-    problems: dict[str, str] = st.session_state.get("alert_problems", {})
+    problems: dict[str, str] = st.session_state.get(f"alert_problems_{given.rule_id}", {})
     with st.container(border=True):
         rule = _fields(view, given, problems)
         if st.button(words("alerts.save"), icon=":material/save:", type="primary", key="alert_save"):
@@ -197,12 +197,9 @@ def _fields(view: View, given: Rule, problems: dict[str, str]) -> Rule:
         if (one == "unkeepable") == (chosen.key == "promise_at")
         and (one not in ("worse", "better") or chosen.good != "none")
     ]
+    controls.keep_among(f"{at}_test", tests, given.test)
     test = st.selectbox(
-        words("alerts.test"),
-        tests,
-        tests.index(given.test) if given.test in tests else 0,
-        format_func=lambda one: words(f"alerts.test_{one}"),
-        key=f"{at}_test_{metric}",
+        words("alerts.test"), tests, format_func=lambda one: words(f"alerts.test_{one}"), key=f"{at}_test"
     )
     rule = replace(given, metric=metric, test=test, bound=_bound(words, given, chosen.unit, test, at))
     _wrong(problems, "bound")
@@ -306,7 +303,7 @@ def _save(view: View, rule: Rule, given: Rule) -> None:
             st.session_state["alerts_said"] = (True, words("alerts.saved", n=words.number(kept.rule_id)))
             st.session_state["alert_turn"] = st.session_state.get("alert_turn", 0) + 1
             st.session_state["alert_done"] = True
-    st.session_state["alert_problems"] = problems
+    st.session_state[f"alert_problems_{given.rule_id}"] = problems
     st.rerun()
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.app_pages.settings.subscriptions import data
 from dashboard.i18n import LANGUAGES, MISSING, Words, inert
-from dashboard.shared import access, blocks, filters, places
+from dashboard.shared import access, blocks, controls, filters, places
 from dashboard.shared.columns import Columns, instant, number, of, text
 from dashboard.shared.filters import View
 from pipelines.errors import BackhaulError, SubscriptionError
@@ -138,7 +138,7 @@ def form(view: View, found: Sequence[Subscription]) -> None:
         0, data.own_name(), "today", "weekly", _own_address(), language=words.language, zone=words.zone
     )
     given = by_number.get(chosen, fresh)
-    problem: tuple[str, str] | None = st.session_state.get("subscription_problem")
+    problem: tuple[str, str] | None = st.session_state.get(f"subscription_problem_{given.subscription_id}")
     with st.container(border=True):
         one = _fields(view, given, problem)
         if st.button(words("alerts.save"), icon=":material/save:", type="primary", key="subscription_save"):
@@ -194,15 +194,15 @@ def _fields(view: View, given: Subscription, problem: tuple[str, str] | None) ->
     )
     codes = _codes(view, given, at)
     files = [one for one in data.FILES if one not in data.TABLES or page in data.LISTED]
+    controls.keep_among(f"{at}_file", files, given.file)
     left, right = st.columns(2)
     with left:
         file = st.selectbox(
             words("subscriptions.file"),
             files,
-            files.index(given.file) if given.file in files else 0,
             format_func=lambda one: words(f"subscriptions.file_{one}"),
             help=words("subscriptions.file_note"),
-            key=f"{at}_file_{len(files)}",
+            key=f"{at}_file",
         )
         _wrong(problem, "file", "page")
     with right:
@@ -274,9 +274,8 @@ def _time(words: Words, given: Subscription, at: str) -> Subscription:
     if every == "load":
         return given
     first, second, third = st.columns(3)
-    hour = first.selectbox(
-        words("subscriptions.hour"), range(24), given.hour, format_func=lambda one: f"{one:02}:00", key=f"{at}_hour"
-    )
+    hours = [f"{one:02}:00" for one in range(24)]
+    hour = first.selectbox(words("subscriptions.hour"), hours, given.hour, key=f"{at}_hour")
     zones = data.zones()
     zone = third.selectbox(
         words("subscriptions.zone"),
@@ -294,14 +293,15 @@ def _time(words: Words, given: Subscription, at: str) -> Subscription:
             format_func=lambda one: weekday(words, one) if every == "weekly" else words.number(one),
             key=f"{at}_day_{every}",
         )
-    return replace(given, hour=int(hour), day=int(day) if every != "daily" else 1, zone=str(zone))
+    return replace(given, hour=hours.index(hour), day=int(day) if every != "daily" else 1, zone=str(zone))
 
 
 def _save(view: View, one: Subscription, given: Subscription) -> None:
     """Keep a subscription, or say beside the field what is wrong with it."""
     words = view.words
     wrong = data.problem(view.source, one, given.to)
-    st.session_state["subscription_problem"] = None if wrong is None else (wrong.field, _said(words, wrong, one))
+    problem = None if wrong is None else (wrong.field, _said(words, wrong, one))
+    st.session_state[f"subscription_problem_{given.subscription_id}"] = problem
     if wrong is None:
         try:
             data.save(view.source, one)
