@@ -30,7 +30,8 @@ from pipelines.warehouse.log_files import Logs, load_of
 
 REMAKE = "Run `backhaul load` without a path: it is made again."
 _SHIPPED = ("factors/emission_factors.csv", "costs.csv", "materials.csv", "reasons.csv", "headings.csv", "statuses.csv")
-_OWN_NAMES = {"builds", "log", "closed", "factors", "current", "state.sqlite", "state.copy", ".writer.lock"}
+_OWN_NAMES = {"builds", "log", "closed", "factors", "current", "state.sqlite", "state.copy"}
+_OWN_NAMES |= {".writer.lock", ".sending.lock"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── WorkError            a row of a work list cannot be changed as asked; names the field
     ├── AlertError           a rule cannot speak, or an address cannot be told
+    ├── SubscriptionError    a subscription can never be sent, or there is none of that number; names the field
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
@@ -131,6 +132,14 @@ class WorkError(BackhaulError):
 
 class AlertError(BackhaulError):
     """A rule cannot speak, or an address cannot be told."""
+
+
+class SubscriptionError(BackhaulError):
+    """A subscription can never be sent, or there is none of that number; `field` names what is wrong."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class PolicyError(BackhaulError):

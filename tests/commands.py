@@ -32,6 +32,10 @@ READERS = {
         ),
         ("How accurate were past estimates?", "backhaul backtest"),
         ("How many returns in the next weeks?", "backhaul forecast --measure inspection_units --by place_id"),
+        (
+            "Have a page sent each Monday",
+            "backhaul subscribe add today --every weekly --file pdf --to mailto:anna@example.org",
+        ),
     ),
     "Merchandisers": (
         ("Which categories have the highest return rate?", "backhaul metric ultimate_return_rate --by category"),

@@ -1,32 +1,32 @@
 """Alerts: what a rule says, that it is said once, to whom, and what happens when nobody listens."""
 
-import email
+import datetime as dt
 import json
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from dashboard.shared import filters, places
 from pipelines import alerts, metrics
-from pipelines.alerts import Rule, Verdict
+from pipelines.alerts import Rule, Verdict, verdicts
 from pipelines.cli import app
 from pipelines.errors import AlertError, UnknownDimension, UnknownMetric, UnknownValue
+from pipelines.links import FILTERS, PAGE_OF
 from pipelines.load import load
 from pipelines.metrics import Question
+from pipelines.metrics.bind import observed
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import TINY_SHOP, write_shop
+from tests.receivers import hook, mailbox
 
 runner = CliRunner()
 HIGH = Rule(0, "observed_return_rate", "above", 0.4, days=0)  # 4 of 9 units came back in the tiny shop
@@ -133,62 +133,6 @@ def test_a_rule_that_can_never_speak_is_refused(tiny_settings: Settings, rule: R
         alerts.check_rule(build, rule)
 
 
-@contextmanager
-def hook(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Listen on loopback and keep what is posted."""
-    got: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook", got
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class Mailbox(socketserver.StreamRequestHandler):
-    """As much of SMTP as a message needs."""
-
-    def handle(self) -> None:
-        def reply(line: str) -> None:
-            self.wfile.write(line.encode() + b"\r\n")
-
-        reply("220 here")
-        while line := self.rfile.readline().decode().strip():
-            verb = line.split(":")[0].split()[0].upper()
-            if verb == "DATA":
-                reply("354 go")
-                text_ = b""
-                while not text_.endswith(b"\r\n.\r\n"):
-                    text_ += self.rfile.readline()
-                self.server.got.append(email.message_from_bytes(text_[:-5]))  # type: ignore[attr-defined]
-            if verb == "QUIT":
-                reply("221 bye")
-                return
-            reply("250 fine")
-
-
-@contextmanager
-def mailbox() -> Iterator[tuple[str, list[Any]]]:
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox)
-    server.got = []  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"smtp://127.0.0.1:{server.server_address[1]}", server.got  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def another_order(folder: Path, number: int) -> Path:
     line = TINY_SHOP["order_line"][0] | {"order_line_id": f"N{number}", "order_id": f"N{number}", "units": "40"}
     return write_shop(folder / str(number), {"order_line": [line]})
@@ -216,6 +160,9 @@ def test_an_alert_is_told_once_and_again_only_when_it_comes_back(copy_of_tiny: S
             "caution": "",
             "since": None,
             "until": None,
+            "why": f"rule {len(alerts.SHIPPED) + 1} alerts above 30.0%",
+            "compared_with": None,
+            "link": f"/returns?build={alerts.alerts(copy_of_tiny)['seen_build'].iloc[0]}",
         }
         assert alerts.record(copy_of_tiny) == []
         assert alerts.tell(copy_of_tiny) == []
@@ -251,14 +198,19 @@ def test_who_cannot_be_reached_is_tried_again_and_a_load_goes_on(copy_of_tiny: S
 
 def test_mail_goes_through_the_server_that_is_set(copy_of_tiny: Settings) -> None:
     with mailbox() as (server, got):
-        settings = replace(copy_of_tiny, smtp=server, mail_from="backhaul@shop.example")
+        settings = replace(
+            copy_of_tiny, smtp=server, mail_from="backhaul@shop.example", public_url="https://returns.shop.example"
+        )
         add(settings, replace(HIGH, to=("mailto:nadia@shop.example",)))
         alerts.record(settings)
         assert alerts.tell(settings) == []
         (mail,) = got
         assert (mail["To"], mail["From"]) == ("nadia@shop.example", "backhaul@shop.example")
         assert mail["Subject"] == "Backhaul: Returned so far: 44.4% (21.8% to 69.7%), above 40.0%"
-        assert mail.get_payload().strip() == "- Returned so far: 44.4% (21.8% to 69.7%), above 40.0%"
+        said, label, link = mail.get_content().strip().splitlines()
+        assert said == "- Returned so far: 44.4% (21.8% to 69.7%), above 40.0%. Why: rule 6 alerts above 40.0%."
+        build_id = alerts.alerts(settings)["seen_build"].iloc[0]
+        assert (label, link) == ("Open in Backhaul", f"https://returns.shop.example/returns?build={build_id}")
 
 
 def test_mail_without_a_server_or_with_a_password_in_the_clear_is_refused(copy_of_tiny: Settings) -> None:
@@ -352,44 +304,159 @@ def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:
     assert state.ALERT_TESTS == ("above", "below", "worse", "better", "unkeepable")
 
 
+def test_the_same_weeks_of_last_year_are_compared_where_data_reach_back(
+    sample_settings: Settings, copy_of_tiny: Settings
+) -> None:
+    """A season that comes each year is no alert; without last year the days before are compared, and that is said."""
+    rule = Rule(0, "promise_kept", "worse", days=28, against="year")
+    (found,) = say(sample_settings, rule)
+    assert found.is_of_last_year
+    assert found.before is not None
+    assert found.since is not None
+    assert (found.since - found.before[0]).days == 364
+    assert found.since.weekday() == found.before[0].weekday()
+    assert "in the same weeks of last year (" in found.sentence()
+    with current_build(sample_settings.warehouse) as build:
+        then = max(observed(build).values()) - dt.timedelta(weeks=52)  # read as it was known at the same age
+        asked = Question(since=found.before[0], until=found.before[1], as_of=then)
+        last_year = metrics.answer(build, "promise_kept", asked).iloc[0]
+    assert found.previous == pytest.approx(last_year["value"])
+    (young,) = say(copy_of_tiny, Rule(0, "observed_return_rate", "worse", days=14, against="year"))
+    assert not young.is_of_last_year
+    assert "same weeks" not in young.sentence()
+
+
+def test_seasons_that_repeat_alert_nobody(monkeypatch: pytest.MonkeyPatch, tiny_build: Build) -> None:
+    """Each January 60% are kept and each December 90%: against the month before that is an alert each year."""
+    from models.rates import wilson
+
+    frame = metrics.answer(tiny_build, "observed_return_rate").iloc[[0]].reset_index(drop=True)
+
+    def seasonal(_: Build, __: str, question: Question, **___: Any) -> Any:
+        assert question.since is not None
+        kept = 0.6 if question.since.month == 1 else 0.9
+        low, high = wilson(np.array([kept * 800]), np.array([800]), question.level)
+        return frame.assign(value=kept, low=low, high=high, status="ok", reason="")
+
+    monkeypatch.setattr(metrics, "answer", seasonal)
+    monkeypatch.setattr("pipelines.alerts.verdicts.observed_until", lambda _: {"s": dt.datetime(2026, 1, 31, 9)})
+    monkeypatch.setitem(tiny_build.cache, "first_day", dt.date(2024, 1, 1))
+    rule = Rule(0, "promise_kept", "worse", period="month", against="before")
+    (before,) = alerts.evaluate(tiny_build, rule)
+    (season,) = alerts.evaluate(tiny_build, replace(rule, against="year"))
+    assert (before.fires, season.fires) == (True, False)
+    assert before.before == (dt.date(2025, 12, 1), dt.date(2025, 12, 31))
+    assert "worse than 90.0% in the month before" in before.sentence()
+    monkeypatch.setitem(tiny_build.cache, "first_day", dt.date(2025, 6, 1))
+    (short,) = alerts.evaluate(tiny_build, replace(rule, against="year"))
+    assert (short.fires, short.is_of_last_year) == (True, False)
+
+
 @pytest.mark.parametrize(
-    "address",
+    ("period", "last", "since", "until"),
     [
-        "http://example.org/hook",
-        "http://10.0.0.1/",
-        "ftp://127.0.0.1/",
-        "https://",
-        "http://127.0.0.1.example.org/",
-        "http://localhost.example.org/",
-        "mailto:nobody",
+        ("week", "2026-02-01", "2026-01-26", "2026-02-01"),  # a Sunday ends its week
+        ("week", "2026-01-31", "2026-01-19", "2026-01-25"),
+        ("month", "2026-01-31", "2026-01-01", "2026-01-31"),
+        ("month", "2026-01-30", "2025-12-01", "2025-12-31"),
+        ("month", "2024-03-01", "2024-02-01", "2024-02-29"),
     ],
 )
-def test_a_hook_is_https_or_on_this_machine(address: str) -> None:
-    with pytest.raises(AlertError, match="is no address to tell"):
-        alerts.check_address(address)
-    for fine in (
-        "https://example.org/hook",
-        "http://127.0.0.1:9/x",
-        "http://localhost/x",
-        "http://[::1]/",
-        "mailto:a@b.org",
-    ):
-        alerts.check_address(fine)
+def test_the_last_complete_week_and_month(period: str, last: str, since: str, until: str) -> None:
+    found = verdicts.days_of(Rule(0, "promise_kept", "worse", period=period), dt.date.fromisoformat(last))
+    assert found == (dt.date.fromisoformat(since), dt.date.fromisoformat(until))
 
 
-@pytest.mark.parametrize("ip", ["10.1.2.3", "192.168.0.1", "169.254.169.254", "127.0.0.1", "::1", "fd00::1", "0.0.0.0"])
-def test_a_name_of_a_private_network_is_not_told(monkeypatch: pytest.MonkeyPatch, ip: str) -> None:
-    found = [(0, 0, 0, "", ("93.184.216.34", 443)), (0, 0, 0, "", (ip, 443))]
-    monkeypatch.setattr(alerts, "message", lambda _: ("", ""))
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("it was called"))
-    with pytest.raises(OSError, match="private network"):
-        alerts.send(Settings(), "https://hooks.example.org/x", [])
-
-
-def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "message", lambda _: ("", ""))
-    with hook(302) as (address, got):
-        with pytest.raises(OSError, match="it answered 302"):
-            alerts.send(Settings(), address, [])
+def test_a_rule_that_is_paused_says_nothing_and_is_not_told_anew_after(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    with hook() as (address, got):
+        rule = add(copy_of_tiny, replace(HIGH, bound=0.0, to=(address,)))
+        alerts.record(copy_of_tiny)
+        assert alerts.tell(copy_of_tiny) == []
+        alerts.pause_rule(copy_of_tiny, rule.rule_id)
+        assert rule.rule_id not in set(alerts.alerts(copy_of_tiny)["rule_id"])
+        assert rule.rule_id not in {v.rule.rule_id for v in alerts.check(copy_of_tiny)}
+        load(copy_of_tiny, [another_order(tmp_path, 1)])
         assert len(got) == 1
+        alerts.pause_rule(copy_of_tiny, rule.rule_id, is_paused=False)
+        load(copy_of_tiny, [another_order(tmp_path, 2)])
+        assert rule.rule_id in set(alerts.alerts(copy_of_tiny)["rule_id"])
+        assert len(got) == 1
+
+
+def test_a_rule_that_means_something_else_is_a_new_one(copy_of_tiny: Settings) -> None:
+    rule = add(copy_of_tiny, HIGH)
+    alerts.record(copy_of_tiny)
+    with current_build(copy_of_tiny.warehouse) as build:
+        same = alerts.edit_rule(copy_of_tiny, build, replace(rule, to=("mailto:a@example.org",)))
+        assert same.rule_id == rule.rule_id
+        assert rule.rule_id in set(alerts.alerts(copy_of_tiny)["rule_id"])
+        other = alerts.edit_rule(copy_of_tiny, build, replace(same, bound=0.9))
+        with pytest.raises(AlertError, match="There is no rule"):
+            alerts.edit_rule(copy_of_tiny, build, replace(same, bound=0.8))
+    assert other.rule_id > rule.rule_id
+    assert rule.rule_id not in {r.rule_id for r in alerts.rules(copy_of_tiny)}
+    (past,) = [r for r in alerts.alerts(copy_of_tiny, lasting=False).to_dict("records") if r["rule_id"] == rule.rule_id]
+    assert alerts.verdict_of(past).sentence().endswith("above 40.0%")
+
+
+def test_an_acknowledged_alert_stays_listed_until_it_comes_back(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    rule = add(copy_of_tiny, replace(HIGH, bound=0.3))
+    alerts.record(copy_of_tiny)
+
+    def mine() -> list[dict[Any, Any]]:
+        return [r for r in alerts.alerts(copy_of_tiny).to_dict("records") if r["rule_id"] == rule.rule_id]
+
+    (row,) = mine()
+    alerts.acknowledge(copy_of_tiny, int(row["alert_id"]), "nadia@example.org")
+    alerts.record(copy_of_tiny)
+    assert mine()[0]["acknowledged_by"] == "nadia@example.org"
+    load(copy_of_tiny, [another_order(tmp_path, 1)])
+    assert mine() == []  # over
+    with pytest.raises(AlertError, match="No alert"):
+        alerts.acknowledge(copy_of_tiny, int(row["alert_id"]), "nadia@example.org")
+    with current_build(copy_of_tiny.warehouse) as build:
+        alerts.edit_rule(copy_of_tiny, build, replace(rule, bound=0.05))
+    alerts.record(copy_of_tiny)
+    assert alerts.alerts(copy_of_tiny)["acknowledged_at"].isna().all()  # a new alert is nobody's yet
+
+
+def test_the_command_line_pauses_edits_and_acknowledges(copy_of_tiny: Settings) -> None:
+    run(copy_of_tiny, "add", "observed_return_rate", "--above", "0.4", "--days", "0")
+    number = str(len(alerts.SHIPPED) + 1)
+    assert run(copy_of_tiny, "check").exit_code == 0
+    (row,) = [r for r in json.loads(run(copy_of_tiny, "log", "--format", "json").output) if str(r["rule_id"]) == number]
+    assert row["why"] == f"rule {number} alerts above 40.0%"
+    assert run(copy_of_tiny, "acknowledge", str(row["alert_id"])).exit_code == 0
+    edited = run(copy_of_tiny, "edit", number, "--to", "slack+https://hooks.example.org/secret", "--format", "json")
+    assert "secret" not in edited.output
+    assert json.loads(edited.output)[0]["to"] == "slack+https://hooks.example.org"
+    assert run(copy_of_tiny, "pause", number).exit_code == 0
+    (listed,) = [
+        r for r in json.loads(run(copy_of_tiny, "list", "--format", "json").output) if str(r["rule_id"]) == number
+    ]
+    assert listed["state"] == "paused"
+    assert run(copy_of_tiny, "pause", number, "--resume").exit_code == 0
+    worse = run(copy_of_tiny, "add", "promise_kept", "--worse", "--by", "country", "--last", "week", "--format", "json")
+    assert (json.loads(worse.output)[0]["days"], json.loads(worse.output)[0]["against"]) == ("last week", "year")
+    assert run(copy_of_tiny, "edit", "99", "--bound", "1").exit_code == 1
+
+
+def test_a_link_of_an_alert_leads_to_a_page_with_its_filters(copy_of_tiny: Settings) -> None:
+    for family, page in PAGE_OF.items():
+        assert page in places.BY_ADDRESS, family
+    assert {*filters.DIMENSIONS, *filters.PICKED} == FILTERS
+    settings = replace(copy_of_tiny, public_url="https://returns.example.org")
+    add(settings, replace(HIGH, bound=0.0, where={"country": ("FR",)}, by=("category",), days=300))
+    alerts.record(settings)
+    row = next(r for r in alerts.alerts(settings).to_dict("records") if r["rule"].by == ("category",))
+    link = urlsplit(alerts.link_of(settings, row))
+    asked = parse_qs(link.query)
+    assert (link.netloc, link.path, asked["country"], asked["period"]) == (
+        "returns.example.org",
+        "/returns",
+        ["FR"],
+        ["custom"],
+    )
+    assert asked["category"] == [row["cell"]["category"]]
+    assert asked["days"] == [f"{row['since']:%Y-%m-%d}..{row['until']:%Y-%m-%d}"]
+    assert asked["build"] == [row["seen_build"]]

@@ -23,7 +23,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
 from dashboard.shared.charts import inert_texts
-from pipelines import alerts, cli, factors, metrics
+from pipelines import alerts, cli, delivery, factors, metrics
 from pipelines.cli import pages
 from pipelines.errors import AlertError, BackhaulError, MappingError, ReportError, SourceError
 from pipelines.load import land, load, withdraw
@@ -323,7 +323,7 @@ def test_an_alert_takes_a_value_for_a_value_and_no_text_for_an_address(hostile: 
             alerts.withdraw_rule(hostile, kept.rule_id)
             for address in (text, f"file:{text}", f"http://{text}@example.org/", f"https:{text}"):
                 with pytest.raises(AlertError, match="is no address to tell"):
-                    alerts.check_address(address)
+                    delivery.check_address(address)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

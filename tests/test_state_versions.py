@@ -19,7 +19,7 @@ from pipelines.warehouse.state_tables import STATE
 NEXT = """
 from alembic import op
 
-revision, down_revision = "{next:04}", "{now:04}"
+revision, down_revision = "{next}", "{now}"
 
 
 def upgrade():
@@ -37,12 +37,16 @@ def content(settings: Settings, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
+NOW, LATER = state.VERSION, state.VERSION + 1
+
+
 def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str) -> None:
-    """Have the version after this one, which renames what people wrote and runs one statement more."""
+    """Have a version more, which renames what people wrote and runs one statement more."""
     shutil.copytree(state.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / f"v{NOW + 1:04}_remark.py").write_text(NEXT.format(then=then, now=NOW, next=NOW + 1))
+    text = NEXT.format(then=then, next=f"{LATER:04}", now=f"{NOW:04}")
+    (folder / "versions" / f"v{LATER:04}_remark.py").write_text(text)
     monkeypatch.setattr(state, "MIGRATIONS", folder)
-    monkeypatch.setattr(state, "VERSION", NOW + 1)
+    monkeypatch.setattr(state, "VERSION", LATER)
 
 
 def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings: Settings) -> None:
@@ -66,10 +70,10 @@ def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(
         assert connection.exec_driver_sql("SELECT remark FROM action").scalar_one() == "asked the carrier"
     older.close()
     assert file.read_bytes() == before
-    monkeypatch.setattr(state, "STATE", type(STATE)())  # of that version the tables are another matter
+    monkeypatch.setattr(state, "STATE", type(STATE)())  # of the next version the tables are another matter
     state.State(settings.warehouse).remember("told_build", "b")
     assert content(settings, "SELECT remark FROM action") == [("asked the carrier",)]
-    assert content(settings, "SELECT version_num FROM alembic_version") == [(f"{NOW + 1:04}",)]
+    assert content(settings, "SELECT version_num FROM alembic_version") == [(f"{LATER:04}",)]
     monkeypatch.setattr(state, "VERSION", NOW)
     with pytest.raises(WarehouseDamaged, match="newer version of Backhaul"):
         state.State(settings.warehouse).remember("told_build", "c")

@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.why import why
 
 DOOR = "pages"
+_for: list[Reader] = []  # whom this process reads for, where it is no server: a subscription's reader
 LOOK_S = 10.0  # between two looks of an open page at whether its reader is signed in still
 
 
@@ -81,8 +82,15 @@ def within(words: Words, reader: Reader) -> str:
     )
 
 
+def read_as(reader: Reader) -> None:
+    """Have this process read for somebody who is not there: a page is made for their subscription."""
+    _for[:] = [reader]
+
+
 def current() -> Reader:
     """Give who reads, looked at anew each time; raises AccessError for who is signed out or let in no longer."""
+    if _for:
+        return _for[0]
     if not is_on():
         return OWNER
     reader = _signed_in() if SESSIONS.is_alive(digest(st.context.cookies)) else None
@@ -122,11 +130,12 @@ def check(right: str) -> Reader:
     return reader
 
 
-def changed(what: str) -> None:
-    """Write down that the reader changes what is everybody's; raises AccessError where they may not."""
-    reader = check("change")
+def changed(what: str, right: str = "change") -> Reader:
+    """Write down that the reader changes what is everybody's, or theirs; raises AccessError where they may not."""
+    reader = check(right)
     if is_on():
         audit.note(Settings(), "changed", reader, what, DOOR)
+    return reader
 
 
 def saved(*what: str) -> Reader:

@@ -135,12 +135,18 @@ def view(**more: Any) -> list[tuple[str, str]]:
     return [(name, str(code)) for name, codes in listed.items() for code in codes]
 
 
-def leave(words: Words, place: Any) -> None:
-    """End a run: say in a place of the page what the address named in vain, and write it anew."""
+def unknowns() -> list[tuple[str, str]]:
+    """List what the address named in vain: names and codes that no control of the page knew."""
     address = _address()
     left = [] if address.given is None else [(name, code) for name, codes in address.given.items() for code in codes]
+    return [*address.unknown, *left]
+
+
+def leave(words: Words, place: Any) -> None:
+    """End a run: say in a place of the page what the address named in vain, and write it anew."""
+    address, unknown = _address(), unknowns()
     address.given = None
-    for name, code in [*address.unknown, *left]:
+    for name, code in unknown:
         place.warning(words("address.unknown", name=_named(words, name), code=code), icon=":material/link_off:")
     if (before := read()) != address.held:
         st.query_params.from_dict(address.held)

@@ -374,16 +374,19 @@ def linked(words: Words, finding: findings.Finding) -> None:
     link_to(words, finding.page, finding.sentence, **dict(finding.link))
 
 
-def link_to(words: Words, page: str, label: str, *, icon: str = ":material/arrow_forward:", **more: Any) -> None:
+def link_to(
+    words: Words, page: str, label: str, *, icon: str = ":material/arrow_forward:", at: str = "", **more: Any
+) -> None:
     """Show a link to an address, with the filters of the view and more of its own.
 
-    A telephone shows it as a button, which breaks a long sentence into lines: a link would be cut.
+    A telephone shows it as a button, which breaks a long sentence into lines: a link would be cut. `at` tells it from
+    another of the same words on the page.
     """
     target, query = places.page(words, places.sheet(page)), address.view(**more) or None
     if not is_telephone():
         is_short = len(label) <= SHORT
         st.page_link(target, label=label, icon=icon, query_params=query, width="content" if is_short else "stretch")
-    elif st.button(label, key=f"to_{page}_{label}", icon=icon, type="tertiary"):
+    elif st.button(label, key=f"to_{page}_{label}{at}", icon=icon, type="tertiary"):
         st.switch_page(target, query_params=query)
 
 

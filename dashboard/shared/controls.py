@@ -16,6 +16,12 @@ from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
 
 
+def keep_among(key: str, options: Sequence[str], default: str) -> None:
+    """Set a control, before it is shown, to one of its options where what it holds is none of them any more."""
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = default if default in options else options[0]
+
+
 def narrowed(behind: queries.DrillDown | None) -> View:
     """Give the view, with the filters of what lies behind added to its own."""
     view: View = st.session_state["view"]

@@ -136,6 +136,9 @@ def _values(source: queries.Source, words: Words, dimension: str) -> dict[str, t
     """Show the values of a dimension, and give those that were chosen; nothing where there is but one."""
     values, key = queries.values(source, dimension), widget_key(dimension)
     if len(values) < 2:
+        for code in address.given(key) or ():  # a link that asks for the one there is asks for all there is
+            if code not in values:
+                address.unknown(key, code)
         return {}
     address.choices(key, values)
     chosen = st.multiselect(

@@ -69,6 +69,8 @@ SHEETS = (
     Sheet("checks", "settings", "data", ("checks", "quarantine", "coverage")),
     Sheet("add", "settings", "data", ("add",), is_first=False),
     Sheet("sources", "settings", "data", ("sources", "builds"), is_first=False),
+    Sheet("alerts", "settings", "alerts"),
+    Sheet("subscriptions", "settings", "subscriptions"),
     Sheet("definitions", "settings", "data", ("definitions", "factors"), is_first=False),
 )
 """Every address, place by place in the order of the menu; the first is the one that opens."""
@@ -117,12 +119,12 @@ def whole_title(words: Words, one: Sheet) -> str:
     return named if named == place else f"{place} › {named}"
 
 
-def page(words: Words, one: Sheet) -> st.Page:
-    """Make the page of a sheet, as the navigation and links want it."""
+def page(words: Words, one: Sheet, opens: Sheet = SHEETS[0]) -> st.Page:
+    """Make the page of a sheet, as the navigation and links want it; `opens` is the one that opens."""
     return st.Page(
         one.script,
         title=title(words, one),
         help=words(f"question.{one.address}"),
-        default=one == SHEETS[0],
+        default=one == opens,
         url_path=one.address,
     )

@@ -112,7 +112,8 @@ def of_page(view: View) -> None:
     if not access.may("export") or not (page.lines or page.parts):
         return
     name = f"backhaul-{places.current().address}.pdf"
-    make = partial(pdf, page, _of(view), queries.opened(view.source).label, view.words.language)
+    of = of_view(view, places.current())
+    make = partial(pdf, page, of, queries.opened(view.source).label, view.words.language)
     st.download_button(
         view.words("rows.pdf"),
         partial(access.exported, name, make),
@@ -125,9 +126,9 @@ def of_page(view: View) -> None:
     )
 
 
-def _of(view: View) -> str:
+def of_view(view: View, sheet: places.Sheet) -> str:
     """Say which page it is, of which days and under which filters."""
-    words, sheet = view.words, places.current()
+    words = view.words
     where = [
         words.pair(words.dimension(name), ", ".join(filters.name_of(view, name, code) for code in codes))
         for name, codes in view.where

@@ -38,6 +38,17 @@ class Reader:
         """Say whether their role has a right; what is everybody's is changed by who sees all of it."""
         return right in RIGHTS[self.role] and not (right == "change" and self.scope)
 
+    def may_send_to(self, address: str) -> bool:
+        """Say whether they may have something sent to an address: an admin to any, others by mail to themselves.
+
+        Who is known by a group has no address that the file vouches for.
+
+        >>> Reader("a@example.org", "analyst", kind="email").may_send_to("mailto:A@example.org")
+        True
+        """
+        own = f"mailto:{self.name}".casefold()
+        return self.may("change") or (self.kind == "email" and address.casefold() == own)
+
 
 OWNER = Reader("owner", "admin")
 """Whoever may write the folder of the warehouse: the command line, and the pages on this machine without sign-in."""

@@ -21,6 +21,7 @@ for subject in (
     "actions",
     "work",
     "alerts",
+    "subscriptions",
     "tools",
     "access",
 ):

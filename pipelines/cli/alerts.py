@@ -1,7 +1,9 @@
 """Verbs about alert rules."""
 
+import getpass
 import json
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 
 def _rule_row(rule: "Rule", lasting: int = 0) -> dict[str, Any]:
+    from pipelines.delivery import shown
+
     return {
         "rule_id": rule.rule_id,
         "metric": rule.metric,
@@ -37,8 +41,10 @@ def _rule_row(rule: "Rule", lasting: int = 0) -> dict[str, Any]:
         "bound": rule.bound,
         "by": " ".join(rule.by),
         "where": "; ".join(f"{k}={','.join(v)}" for k, v in rule.where.items()),
-        "days": rule.days,
-        "to": " ".join(rule.to),
+        "days": rule.days if rule.period == "days" else f"last {rule.period}",
+        "against": rule.against if rule.test in ("worse", "better") else "",
+        "to": " ".join(map(shown, rule.to)),
+        "state": "paused" if rule.is_paused else "active",
         "lasting": lasting,
     }
 
@@ -48,54 +54,62 @@ def _verdict_row(found: "Verdict") -> dict[str, Any]:
     return {"rule_id": found.rule.rule_id, "verdict": said, "sentence": found.sentence()}
 
 
-# Long: the options of a rule, one a line.
-@alert_app.command(
-    name="add",
-    epilog=example("backhaul alert add promise_kept --below 0.9 --where country=FR --to mailto:returns@example.org")
-    + "\n\n"
-    + example("backhaul alert add days_to_refund --worse --by carrier --days 14 --to https://chat.example.org/hook"),
-)
-def alert_add(
-    key: Key,
-    above: Annotated[
-        float | None, typer.Option(callback=finite, help="Alert above this, in the metric's unit; a share is 0-1.")
-    ] = None,
-    below: Annotated[float | None, typer.Option(callback=finite, help="Alert below this.")] = None,
-    worse: Annotated[
-        bool, typer.Option("--worse", help="Alert when significantly worse than the days before.")
-    ] = False,
-    better: Annotated[
-        bool, typer.Option("--better", help="Alert when significantly better than the days before.")
-    ] = False,
-    unkeepable: Annotated[
-        bool,
-        typer.Option(
-            "--unkeepable",
-            help=(
-                "Alert when the published promise is kept significantly less often than required, for "
-                "example promise_at(0.9) --where promise_id=refund."
-            ),
-        ),
-    ] = False,
-    by: By = None,
-    where: Where = None,
-    days: Annotated[
-        int, typer.Option(min=0, help="Number of last days to evaluate; 0 is all days, for example for open returns.")
-    ] = 28,
-    to: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Recipient: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.",
-        ),
-    ] = None,
-    wait: Wait = 0,
-    warehouse: Warehouse = "warehouse",
-    output: FormatOption = Format.table,
-) -> None:
-    """Add an alert rule on a metric."""
-    from pipelines import alerts
+class Against(StrEnum):
+    """What a number is compared with."""
 
+    year = "year"
+    before = "before"
+
+
+class Complete(StrEnum):
+    """The last complete one of these."""
+
+    week = "week"
+    month = "month"
+
+
+Above = Annotated[
+    float | None, typer.Option(callback=finite, help="Alert above this, in the metric's unit; a share is 0-1.")
+]
+Below = Annotated[float | None, typer.Option(callback=finite, help="Alert below this.")]
+Worse = Annotated[bool, typer.Option("--worse", help="Alert when significantly worse than before (--against).")]
+Better = Annotated[bool, typer.Option("--better", help="Alert when significantly better than before (--against).")]
+Unkeepable = Annotated[
+    bool,
+    typer.Option(
+        "--unkeepable",
+        help=(
+            "Alert when the published promise is kept significantly less often than required, for "
+            "example promise_at(0.9) --where promise_id=refund."
+        ),
+    ),
+]
+AgainstOption = Annotated[
+    Against,
+    typer.Option(help="Worse or better than the same weeks of last year, where data reach back, or than just before."),
+]
+DaysOption = Annotated[
+    int, typer.Option(min=0, help="Number of last days to evaluate; 0 is all days, for example for open returns.")
+]
+LastOption = Annotated[
+    Complete | None,
+    typer.Option("--last", help="Evaluate the last complete week or month, not --days.", show_default=False),
+]
+ToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help=(
+            "Recipient: mailto:NAME@HOST (needs BACKHAUL_SMTP), https://HOST/PATH, slack+https://HOST/PATH or"
+            " teams+https://HOST/PATH; repeatable."
+        ),
+    ),
+]
+Number = Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul alert list`.")]
+
+
+def _test(above: float | None, below: float | None, *, worse: bool, better: bool, unkeepable: bool) -> str:
+    """Give the one test that was asked for."""
     given = {
         "above": above is not None,
         "below": below is not None,
@@ -108,8 +122,47 @@ def alert_add(
         raise typer.BadParameter(
             "give one of --above, --below, --worse, --better and --unkeepable.", param_hint="--above"
         )
+    return tests[0]
+
+
+@alert_app.command(
+    name="add",
+    epilog=example("backhaul alert add promise_kept --below 0.9 --where country=FR --to mailto:returns@example.org")
+    + "\n\n"
+    + example("backhaul alert add days_to_refund --worse --by carrier --last week --to https://chat.example.org/hook"),
+)
+def alert_add(
+    key: Key,
+    above: Above = None,
+    below: Below = None,
+    worse: Worse = False,
+    better: Better = False,
+    unkeepable: Unkeepable = False,
+    by: By = None,
+    where: Where = None,
+    days: DaysOption = 28,
+    last: LastOption = None,
+    against: AgainstOption = Against.year,
+    to: ToOption = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Add an alert rule on a metric."""
+    from pipelines import alerts
+
+    test = _test(above, below, worse=worse, better=better, unkeepable=unkeepable)
     rule = alerts.Rule(
-        0, key, tests[0], above if above is not None else below, tuple(by or ()), {}, days, tuple(to or ())
+        0,
+        key,
+        test,
+        above if above is not None else below,
+        tuple(by or ()),
+        {},
+        days,
+        tuple(to or ()),
+        str(last or "days"),
+        str(against),
     )
     with opened(warehouse) as build:
         rule = replace(rule, where={k: tuple(v) for k, v in filters_of(build, key, where).items()})
@@ -119,6 +172,71 @@ def alert_add(
     if output is Format.table:
         for one in found[:12]:
             typer.echo(signs(one.sentence()))
+
+
+@alert_app.command(name="edit", epilog=example("backhaul alert edit 3 --to mailto:returns@example.org"))
+def alert_edit(
+    number: Number,
+    bound: Annotated[
+        float | None, typer.Option(callback=finite, help="Bound of an alert above or below it.", show_default=False)
+    ] = None,
+    by: By = None,
+    days: Annotated[int | None, typer.Option(min=0, help="Number of last days.", show_default=False)] = None,
+    last: LastOption = None,
+    against: Annotated[Against | None, typer.Option(help="Compared with.", show_default=False)] = None,
+    to: ToOption = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Change a rule; one that means something else gets a new number, and the one before stays on record."""
+    from pipelines import alerts
+    from pipelines.errors import AlertError
+
+    settings = settings_of(warehouse, wait)
+    known = next((rule for rule in alerts.rules(settings) if rule.rule_id == number), None)
+    if known is None:
+        raise AlertError(f"There is no rule {number}. `backhaul alert list` shows them.")
+    given = {
+        "bound": bound,
+        "by": tuple(by) if by else None,
+        "days": days,
+        "period": str(last) if last else "days" if days is not None else None,
+        "against": str(against) if against else None,
+        "to": tuple(to) if to else None,
+    }
+    wanted = replace(known, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    with opened(warehouse) as build:
+        rule = alerts.edit_rule(settings, build, wanted)
+    print_rows([_rule_row(rule)], output, f"Rule {rule.rule_id}")
+
+
+@alert_app.command(name="pause", epilog=example("backhaul alert pause 3"))
+def alert_pause(
+    number: Number,
+    resume: Annotated[bool, typer.Option("--resume", help="Evaluate it again from the next load on.")] = False,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Stop evaluating a rule for a while, or go on."""
+    from pipelines import alerts
+
+    alerts.pause_rule(settings_of(warehouse, wait), number, is_paused=not resume)
+    typer.echo(f"Rule {number} {'goes on' if resume else 'is paused'}.")
+
+
+@alert_app.command(name="acknowledge", epilog=example("backhaul alert acknowledge 12"))
+def alert_acknowledge(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number of an alert from `backhaul alert log`.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Note that somebody knows of an alert: it stays listed and leaves the first screen until it comes back."""
+    from pipelines import alerts
+
+    alerts.acknowledge(settings_of(warehouse, wait), number, getpass.getuser(), is_known=not undo)
+    typer.echo(f"Alert {number} is {'not acknowledged any more' if undo else 'acknowledged'}.")
 
 
 @alert_app.command(name="list", epilog=example("backhaul alert list"))
@@ -135,7 +253,7 @@ def alert_list(warehouse: Warehouse = "warehouse", output: FormatOption = Format
 
 @alert_app.command(name="withdraw", epilog=example("backhaul alert withdraw 3"))
 def alert_withdraw(
-    number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul alert list`.")],
+    number: Number,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
@@ -178,8 +296,9 @@ def alert_log(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List active alerts: since when, their text, and who was notified."""
+    """List active alerts: since when, their text, why, the link, and who was notified."""
     from pipelines import alerts
+    from pipelines.delivery import shown
 
     settings = settings_of(warehouse)
     with opened(warehouse):
@@ -191,7 +310,10 @@ def alert_log(
             "since": r["since_at"],
             "over": None if r["cleared_at"] is None or r["cleared_at"] != r["cleared_at"] else r["cleared_at"],
             "sentence": alerts.verdict_of(r).sentence(),
-            "told": " ".join(json.loads(r["told"])),
+            "why": alerts.verdict_of(r).because(),
+            "link": alerts.link_of(settings, r),
+            "acknowledged_by": r["acknowledged_by"] or "",
+            "told": " ".join(map(shown, json.loads(r["told"]))),
         }
         for r in found.to_dict("records")
     ]

@@ -37,6 +37,13 @@ alert_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(alert_app)
+subscribe_app = typer.Typer(
+    name="subscribe",
+    help="Subscriptions: pages and lists sent to readers, by the clock or after each load.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(subscribe_app)
 policy_app = typer.Typer(
     name="policy",
     help="Return policies: list, compare, check and publish versions.",

@@ -161,6 +161,7 @@ def _load_row(report: "Report") -> dict[str, Any]:
         "warnings": report.warnings,
         "alerts": report.alerts,
         "untold": report.unreached,
+        "sent": report.sent,
         "failed": report.failed,
         "healed": report.healed,
         "retained": report.retained,
@@ -239,6 +240,8 @@ def _print_build(report: "Report", output: Format) -> None:
     print_rows(report.warnings, output, "Warnings") if report.warnings else None
     for sentence in report.alerts:
         typer.echo(f"Alert: {signs(sentence)}")
+    for sentence in report.sent:
+        typer.echo(signs(sentence))
     for sentence in report.unreached:
         errors.print(Text(signs(sentence)), soft_wrap=True)
     quarantined = sum(c["quarantined"] for c in report.counts + report.derived)

@@ -17,8 +17,8 @@ Progress = Callable[[str], None]
 class Report:
     """What a load did.
 
-    How each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who
-    could not be told of them.
+    How each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, which
+    subscriptions were sent, who could not be reached.
 
     Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken
     for missing, `hidden` texts kept as a keyed hash, by log. `refused` says of each file that was not taken in what it
@@ -47,6 +47,7 @@ class Report:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)
     retained: list[str] = field(default_factory=list)

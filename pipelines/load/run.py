@@ -44,14 +44,16 @@ def load(
     a row the later export's wins. `rebuild` makes a build though nothing new has landed: the choice of factors has
     changed. `is_trial` stops once the rows are judged.
 
-    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were
-    put aside (all else is done first), CheckFailed when a blocking check finds rows that are no new load's fault,
-    WarehouseDamaged for what is damaged and cannot be made again, WarehouseLocked when another load is writing.
+    Then the alert rules are evaluated, who is to be told is told, and subscriptions that are due are sent. Raises
+    SourceError when the files asked for were put aside (all else is done first), CheckFailed when a blocking check
+    finds rows that are no new load's fault, WarehouseDamaged for what is damaged and cannot be made again,
+    WarehouseLocked when another load is writing.
     """
     report, refusal = _load(settings, paths, source, namespace, exported_at, rebuild, is_trial, progress)
     if not is_trial:
         try:
             _tell(settings, report, progress)
+            _send(settings, report, progress)
         except OSError as error:
             note_published(report, error)
             raise
@@ -79,6 +81,22 @@ def _tell(settings: Settings, report: Report, progress: Progress) -> None:
             state_file.remember("told_build", report.build_id)
     finally:
         state_file.close()
+
+
+def _send(settings: Settings, report: Report, progress: Progress) -> None:
+    """Send the subscriptions that are due: those of each load, and those whose hour has come."""
+    from pipelines import subscriptions  # a trial sends nothing
+
+    if report.build_id is None or not subscriptions.waiting(settings):
+        return
+    progress(why("step_sending"))
+    try:
+        outcomes = subscriptions.send(settings)
+    except BackhaulError as error:  # the build is published, whatever hinders the mail
+        report.unreached.append(str(error))
+        return
+    report.sent = [one.sentence() for one in outcomes if not one.problem]
+    report.unreached += [one.sentence() for one in outcomes if one.problem]
 
 
 def _load(

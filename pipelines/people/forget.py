@@ -563,7 +563,7 @@ def search(
 def _places(settings: Settings, others: set[str]) -> Iterator[tuple[str, list[Path]]]:
     """Give every file that is kept, by the part it belongs to."""
     home = settings.warehouse
-    files = [p for p in sorted(home.rglob("*")) if p.is_file() and p.name != ".writer.lock"]
+    files = [p for p in sorted(home.rglob("*")) if p.is_file() and p.name not in (".writer.lock", ".sending.lock")]
     parts = {"builds": "builds", "log": "logs", "closed": "closed months"}
     of: dict[str, list[Path]] = {
         "raw files": sorted(

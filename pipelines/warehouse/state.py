@@ -1,9 +1,9 @@
 """What people and loads write: small, transactional, never inside a build.
 
 One SQLite file beside the builds, reached through SQLAlchemy by this module alone. It remembers loads, the files they
-landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, and the alerts and
-their rules. What sources say lives in the logs, not here. Reading never writes: a file of an older version is brought
-up to date in memory.
+landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, the alerts and
+their rules, and subscriptions. What sources say lives in the logs, not here. Reading never writes: a file of an older
+version is brought up to date in memory.
 """
 
 import contextlib

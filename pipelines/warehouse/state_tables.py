@@ -176,7 +176,10 @@ alert_rule = Table(
     Column("by", String, comment="Dimensions it is evaluated for one by one, as JSON"),
     Column("where", String, comment="Filters, as JSON"),
     Column("days", Integer, comment="Latest days looked at; 0: all, as for a stock"),
-    Column("to", String, comment="Who is told, as JSON: mailto:, http: or https: addresses"),
+    Column("to", String, comment="Who is told, as JSON: addresses as pipelines.delivery knows them"),
+    Column("period", String, comment="days: the latest; week or month: the last complete one"),
+    Column("against", String, comment="Worse than when: year (its same weeks) or before"),
+    Column("paused_at", DateTime, comment="Since when it is not evaluated; empty while it is"),
     comment="One rule: a metric and what is worth an alert. Never deleted: withdrawn.",
 )
 alert = Table(
@@ -199,9 +202,40 @@ alert = Table(
     Column("until", Date),
     Column("caution", String, comment="What the numbers do not rest on, in words; empty where nothing weakens them"),
     Column("told", String, comment="Addresses that have been told, as JSON; the others are tried again"),
+    Column("before_since", Date, comment="First day of what it is compared with"),
+    Column("before_until", Date),
+    Column("acknowledged_at", DateTime, comment="Since when somebody knows; empty while nobody said so"),
+    Column("acknowledged_by", String),
     comment="One alert: a cell of a rule for as long as it lasts; told once.",
 )
 Index("alert_lasting", alert.c.rule_id, alert.c.cell, unique=True, sqlite_where=alert.c.cleared_at.is_(None))
+
+subscription = Table(
+    "subscription",
+    STATE,
+    Column("subscription_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("created_by", String),
+    Column("withdrawn_at", DateTime, comment="Empty while it is sent"),
+    Column("paused_at", DateTime, comment="Since when it is not sent; empty while it is"),
+    Column("reader", String, comment="Whose it is, by the name in the file of readers; empty: the owner's"),
+    Column("page", String, comment="Address of the page"),
+    Column("codes", String, comment="Its filters and period, as they stand in the address"),
+    Column("file", String, comment="What goes along: none, pdf, xlsx or csv"),
+    Column("language", String),
+    Column("every", String, comment="load, daily, weekly or monthly"),
+    Column("hour", Integer, comment="Of the day, by the clock of its zone"),
+    Column("day", Integer, comment="Of the week (1: Monday) or the month; empty for the others"),
+    Column("zone", String, comment="IANA name of the clock"),
+    Column("to", String, comment="Where it goes, as JSON: addresses as pipelines.delivery knows them"),
+    Column("from_at", DateTime, comment="Periods that began before are not sent"),
+    Column("period", String, comment="The newest period that was begun to be sent: its first instant, or a build"),
+    Column("reached", String, comment="Addresses that have it, as JSON; the others are tried again"),
+    Column("sent_at", DateTime, comment="When it last went out to somebody"),
+    Column("problem", String, comment="Why it did not go out, or not to all; empty when all is well"),
+    Column("failing_since", DateTime),
+    comment="One subscription: a page that is sent to a reader. Never deleted: withdrawn.",
+)
 
 policy_draft = Table(
     "policy_draft",

@@ -51,7 +51,8 @@ WRITTEN = {  # what people and loads wrote, without times and numbers
     "forgotten": "is_address, done_at IS NULL",
     # an attempt that failed stays listed, and the next is another load
     "load WHERE status <> 'failed'": "status, raw_gone_at IS NULL, restored_at IS NULL",
-    "alert": "rule_id, cell, cleared_at IS NULL",
+    "alert": "rule_id, cell, cleared_at IS NULL, acknowledged_by",
+    "subscription": "reader, page, every, file, withdrawn_at IS NULL",
 }
 
 
@@ -79,6 +80,7 @@ VERBS = (
     Verb("close", ("close", "2025-03", "--approver", "A"), 20, is_once=True),
     Verb("alert check", ("alert", "check"), 16),
     Verb("alert add", ("alert", "add", "promise_kept", "--below", ".9"), 10, is_added=True),
+    Verb("subscribe add", ("subscribe", "add", "today", "--to", "mailto:a@example.org"), 10, is_added=True),
     Verb("export", ("export", "ultimate_return_rate", "--by", "category", "--out", "{folder}/rates.csv"), 20),
     Verb("report", ("report", "{folder}/em.json", "--from", "2025-01-01", "--to", "2025-12-31"), 16),
     Verb("backup", ("backup", "{folder}/copy"), 20, is_once=True),

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages.today.overview import data, figures, parts
-from dashboard.shared import blocks, findings, queries
+from dashboard.shared import alerted, blocks, findings, queries
 
 TILES = (
     "ultimate_return_rate",
@@ -23,7 +23,7 @@ view = st.session_state["view"]
 words, asked = view.words, view.asked
 answers = queries.answers(asked, *TILES, *findings.RATES, "return_cost", "kg_co2e")
 first, *others = parts.overview(words, answers)
-alerts = parts.alerts(words, data.lasting_alerts(view.source), queries.metric)
+alerts = alerted.said(words, data.lasting_alerts(view.source), queries.metric)
 lasting = parts.signals(words, asked, alerts)
 blocks.heading(view, lasting[0].finding.sentence if lasting else first.sentence, TILES, is_brief=True)
 
@@ -50,9 +50,11 @@ with moved:
     )
 with said:
     blocks.section(words("overview.alerts"), words, note=words("overview.alerts_note"))
-    parts.links(words, [finding for _, finding in alerts[:SHOWN_ALERTS]], words("overview.alerts_none"))
-    if len(alerts) > SHOWN_ALERTS:
-        st.caption(words("overview.alerts_more", n=words.number(len(alerts) - SHOWN_ALERTS)))
+    parts.links(words, [parts.listed(words, *one) for one in alerts[:SHOWN_ALERTS]], words("overview.alerts_none"))
+    if not view.source.scope:
+        left = len(alerts) - SHOWN_ALERTS
+        more = words("overview.alerts_more", n=words.number(left)) if left > 0 else words("overview.alerts_all")
+        blocks.link_to(words, "alerts", more, icon=":material/notifications:")
 
 flow = data.flow(asked)
 blocks.section(parts.flow(words, flow), words, note=words("overview.flow"))

@@ -1,8 +1,8 @@
 """Sentences, columns and blocks of the page overview."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.app_pages.today.overview import data, figures
 from dashboard.app_pages.today.overview.signals import Signal, every
 from dashboard.i18n import Words
-from dashboard.shared import findings, queries, take_away
+from dashboard.shared import alerted, findings, queries, take_away
 from dashboard.shared.blocks import between, link_to, linked
 from dashboard.shared.controls import controls
 from dashboard.shared.filters import View, is_telephone
@@ -19,7 +19,6 @@ from dashboard.shared.findings import (
     RATES,
     Finding,
     carbon,
-    cautious,
     difference,
     headline,
     kept,
@@ -32,7 +31,6 @@ from dashboard.shared.findings import (
 )
 from dashboard.shared.queries import Change, Number
 from dashboard.shared.settled import with_young
-from pipelines.metrics import Metric
 
 CARDS = 3
 
@@ -43,6 +41,14 @@ def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
         linked(words, finding)
     if not found:
         st.caption(otherwise)
+
+
+def listed(words: Words, row: dict[Any, Any], finding: Finding) -> Finding:
+    """Give an alert as the list shows it: with who acknowledged it."""
+    if not alerted.is_acknowledged(row):
+        return finding
+    known = words("alerts.known", who=str(row["acknowledged_by"]), day=words.day(row["acknowledged_at"]))
+    return replace(finding, sentence=f"{finding.sentence} ({known})")
 
 
 def carbon_per_sold(words: Words, per_hundred: Number, total: Number) -> str:
@@ -81,44 +87,6 @@ def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], na
         for key, kind, group, page, change_of in changes
     ]
     return most_important(found)
-
-
-PAGE_OF = {
-    "returns": "returns",
-    "workload": "returns",
-    "products": "products",
-    "promises": "delays",
-    "money": "margin",
-    "carbon": "carbon",
-    "circularity": "dispositions",
-    "data": "checks",
-}
-"""The page that says more of a family of metrics."""
-
-
-def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> list[tuple[dict[Any, Any], Finding]]:
-    """Say each alert that lasts, newest first, beside its row; `of` gives the metric of a key."""
-    found = []
-    for row in frame.to_dict("records"):
-        rule, chosen, unit = row["rule"], of(row["rule"].metric), str(row["unit"])
-        limits = [(k, v) for k, vs in rule.where.items() for v in vs] + list(row["cell"].items())
-        shown = {"promise_id": "promise"}
-        where = ", ".join(words.value(shown.get(kind, kind), v) for kind, v in limits)
-        name = words.either(*chosen.name) + (f" ({where})" if where else "")
-        other = row["previous"] if rule.test in ("worse", "better") else rule.bound
-        said = words(
-            f"alerts.{rule.test}",
-            metric=name,
-            value=words.quantity(row["value"], unit),
-            other=words.quantity(other, unit),
-            days=words.number(rule.days),
-            since=words.day(row["since_at"]),
-        )
-        said = cautious(words, said, "" if pd.isna(row["caution"]) else str(row["caution"]))
-        link = [(shown.get(k, k), str(v)) for k, v in limits]
-        link += [("part", "control")] if "promise_id" in row["cell"] else []
-        found.append((row, Finding(PAGE_OF.get(chosen.family, "today"), said, 0.0, tuple(link))))
-    return found
 
 
 Answers = dict[str, tuple[Number, Change | None]]
@@ -271,7 +239,11 @@ def ways(words: Words, lasting: Sequence[Signal]) -> None:
 
 
 def signals(words: Words, asked: queries.PageQuestion, found: Sequence[tuple[dict[Any, Any], Finding]]) -> list[Signal]:
-    """List the signals that last, the gravest first; under a filter alerts, which are of the whole shop, are none."""
+    """List the signals that last, the gravest first.
+
+    Under a filter alerts, which are of the whole shop, are none; neither is one that somebody acknowledged.
+    """
+    found = [one for one in found if not alerted.is_acknowledged(one[0])]
     due, risk = queries.due(asked), queries.at_risk(asked)
     waits = {"legal_refund": float(due["amount"].sum()) if len(due) else 0.0}
     if len(risk):

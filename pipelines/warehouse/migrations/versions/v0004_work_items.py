@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision, down_revision = "0004", "0001"
+revision, down_revision = "0004", "0003"
 
 
 def upgrade() -> None:
