@@ -8,13 +8,14 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import access, address, blocks, filters, places, queries, take_away, upload
+from dashboard.shared import access, address, blocks, filters, places, queries, reach, take_away, upload
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
 st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 address.arrive()
 words = filters.language()
+reach.say(words.language)
 access.enter(words)
 menu: dict[str, list[st.Page]] = {}
 for sheet in places.SHEETS:

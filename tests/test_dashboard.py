@@ -66,7 +66,7 @@ def app(warehouse: Path, monkeypatch: pytest.MonkeyPatch, **link: str) -> AppTes
 
 def said(opened: AppTest) -> str:
     """Everything written on a page."""
-    kinds = ("title", "caption", "markdown", "subheader", "info", "success", "warning", "error")
+    kinds = ("title", "caption", "markdown", "header", "info", "success", "warning", "error")
     return "\n".join(str(element.value) for kind in kinds for element in getattr(opened, kind))
 
 
@@ -628,7 +628,7 @@ def test_every_part_of_a_page_has_something_to_show(
     assert opened.title[0].value
     chosen = next(control for control in opened.segmented_control if control.key == "part")
     assert chosen.value == part
-    assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.subheader) > 0
+    assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.header) > 0
 
 
 def test_a_policy_is_kept_as_a_draft_checked_and_published(

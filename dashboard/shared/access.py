@@ -12,6 +12,7 @@ import streamlit as st
 
 from dashboard.i18n import Words, inert
 from dashboard.shared.sessions import SESSIONS, digest
+from dashboard.shared.theme import first_button
 from pipelines.access import OWNER, Reader, Readers, audit, load_readers
 from pipelines.errors import AccessError
 from pipelines.settings import Settings
@@ -34,7 +35,9 @@ def enter(words: Words) -> None:
     if not st.user.get("is_logged_in") or not SESSIONS.is_alive(of):
         st.title(words("access.title"), anchor=False)
         st.markdown(words("access.over" if st.user.get("is_logged_in") else "access.about"))
-        st.button(words("access.sign_in"), type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
+        st.button(
+            words("access.sign_in"), type=first_button(), icon=":material/login:", key="sign_in", on_click=st.login
+        )
         st.stop()
     try:
         reader = _signed_in()

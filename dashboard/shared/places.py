@@ -70,6 +70,7 @@ SHEETS = (
     Sheet("add", "settings", "data", ("add",), is_first=False),
     Sheet("sources", "settings", "data", ("sources", "builds"), is_first=False),
     Sheet("definitions", "settings", "data", ("definitions", "factors"), is_first=False),
+    Sheet("accessibility", "settings", "data", ("reach",), is_first=False),
 )
 """Every address, place by place in the order of the menu; the first is the one that opens."""
 
