@@ -15,7 +15,6 @@ from pipelines.settings import Settings
 st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 address.arrive()
 words = filters.language()
-reach.say(words.language)
 access.enter(words)
 menu: dict[str, list[st.Page]] = {}
 for sheet in places.SHEETS:
@@ -42,3 +41,4 @@ except BackhaulError as error:  # a sentence that says what, where and what to d
 except places.PageEnded:
     pass
 address.leave(words, said)
+reach.say(words.language)  # last: above the page it would leave a gap

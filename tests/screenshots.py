@@ -43,8 +43,8 @@ class Shot:
 SHOTS = (
     Shot("overview.png", width=1440, height=1240),
     Shot("today-phone.png", width=390, height=844, folder="guides"),
-    Shot("products.png", "products", folder="guides"),
-    Shot("carbon.png", "carbon", folder="guides"),
+    Shot("products.png", "products", height=1150, folder="guides"),
+    Shot("carbon.png", "carbon", height=1150, folder="guides"),
     Shot("late.png", "late", folder="guides"),
     Shot("book.png", "book", folder="guides"),
     Shot("checks.png", "checks", folder="guides"),
@@ -87,7 +87,7 @@ def take(browser: Any, address: str, shot: Shot, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(suffix=".png") as whole:
         page.screenshot(path=whole.name)
-        Image.open(whole.name).convert("RGB").quantize(64).save(out, optimize=True)
+        Image.open(whole.name).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE).save(out, optimize=True)
     context.close()
 
 

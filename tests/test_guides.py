@@ -66,7 +66,7 @@ def test_what_a_guide_types_runs(tiny_settings: Settings, tmp_path: Path) -> Non
             answer = typed(folder, line)
             assert answer.returncode == 0, f"{guide.name}: {line}\n{answer.stdout}\n{answer.stderr}"
             ran += 1
-    assert ran > 8
+    assert ran >= 8
 
 
 NEEDED = ("backhaul backup copy",)  # what follows it in its guide reads the copy

@@ -402,7 +402,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     level = 0.0
     for label, row in zip(labels, frame.to_dict("records"), strict=True):
         amount, is_total = float(row["amount"]), row["kind"] == "total"
-        text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
+        text = words.quantity(amount, unit) if is_total else _amount(words, amount, unit)
         _step_bars(figure, row, words, unit, label, text, 0.0 if is_total else level, parted)
         level = amount if is_total else level + amount
         figure.add_annotation(
@@ -420,6 +420,11 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
     return figure
+
+
+def _amount(words: Words, amount: float, unit: str) -> str:
+    """Write a step of a waterfall, or a part of one."""
+    return words.points(amount) if unit == "share" else words.quantity(amount, unit)
 
 
 def _amount_title(words: Words, unit: str) -> str:
@@ -456,7 +461,7 @@ def _step_bars(
             showlegend=False,
             marker=marker_of(colour, STATUSES[status]),
             hovertext=[
-                words.pair(words.value("step", row["step"]), text)
+                words.pair(words.value("step", row["step"]), text if len(parts) < 2 else _amount(words, part, unit))
                 + (f" ({words.value('status', status)})" if parted and not is_total else "")
             ],
             hoverinfo="text",

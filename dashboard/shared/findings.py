@@ -86,14 +86,16 @@ def enough(found: Any) -> bool:
 
     An estimate needs FEWEST cases and an interval; a sum of all that happened has neither, and no cases are counted.
     """
-    n, low = (found.get(k) if isinstance(found, (pd.Series, Mapping)) else getattr(found, k) for k in ("n", "low"))
+    n, low = (
+        found.get(k) if isinstance(found, (pd.Series, Mapping)) else getattr(found, k, None) for k in ("n", "low")
+    )
     return bool(pd.isna(n) or (n >= FEWEST and pd.notna(low)))
 
 
 def few(words: Words, found: Any) -> str:
     """Say that a title rests on too few cases."""
     n = found["n"] if isinstance(found, (pd.Series, Mapping)) else found.n
-    return words("finding.few", n=words.number(n), fewest=words.number(FEWEST))
+    return told(words, "finding.few", (), n=words.number(n), fewest=words.number(FEWEST))
 
 
 def is_nothing(text: str) -> bool:

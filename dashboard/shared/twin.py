@@ -55,7 +55,8 @@ def _of(trace: Any, figure: go.Figure, words: Words) -> Iterator[Row]:
         for text in [trace.hovertext] if isinstance(trace.hovertext, str) else trace.hovertext:
             group, value = [*_NAMED.split(str(text), maxsplit=1), ""][:2]
             group = group.removeprefix(f"{series}, ").removesuffix(f", {series}") if series else group
-            yield (series, _plain(group), _plain(value)) if value else (series, "", _plain(group))
+            value = re.sub(r"\s*<br>\s*", words.semicolon, value)  # what a mark says in several lines
+            yield (series, _plain(group), value) if value else (series, "", _plain(group))
 
 
 def _read_off(trace: Any, figure: go.Figure, words: Words, series: str) -> Iterator[Row]:

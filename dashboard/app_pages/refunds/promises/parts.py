@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
-from dashboard.shared.findings import FEWEST, Finding, few, likely_late, told
+from dashboard.shared.findings import FEWEST, Finding, enough, few, likely_late, told
 from pipelines.analyses import Offer
 
 
@@ -193,7 +193,10 @@ def signal(words: Words, weeks: pd.DataFrame) -> str:
     if found.empty:
         judged = words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0)
         return told(words, "finding.signal_none", weeks, n=judged)
-    row = found.iloc[-1]
+    known = found[[enough(row) for row in found.to_dict("records")]]
+    if known.empty:
+        return few(words, found.iloc[-1])
+    row = known.iloc[-1]
     way = "finding.signal_above" if row["signal"].endswith("above") else "finding.signal_below"
     share, usual = words.percent(row["share"], 0), words.percent(row["centre"], 0)
     return told(words, way, row, week=words.day(row["week"]), share=share, usual=usual)
