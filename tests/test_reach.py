@@ -207,12 +207,13 @@ NOTED = """() => {
     return s; };
   if (window.last && looks(window.last.e) === window.last.s) window.unseen.push(window.last.e.outerHTML.slice(0, 160));
   const e = document.activeElement;
-  window.last = !e || e === document.body || e.closest('canvas') || e.querySelector('canvas') ? null
+  const drawsItself = !e || e.matches('body, main, canvas, canvas *') || e.querySelector('canvas');
+  window.last = drawsItself ? null
     : { e, s: looks(e) };
   const at = window.wanted.find((w) => w === e || (w && w.getAttribute('role') === 'radiogroup' && w.contains(e)));
   if (at) window.reached.add(at);
 }"""
-"""What has the focus looks otherwise without it; a table on a canvas draws its focus itself."""
+"""What has the focus looks otherwise without it; a table draws its focus on its canvas, and `main` only scrolls."""
 
 
 @SEEN

@@ -85,9 +85,11 @@ elif shown == "apart":
             "lost_sales",
             queries.DrillDown("returned_units", seen=missed),
         )
-    again = data.repeat_rates(asked)
+    again = data.repeat_rates(asked).dropna(subset=["rate"])
     blocks.section(words("margin.repeat"), words, note=words("margin.repeat_note"))
-    if not again.empty:  # customers differ in more than the promise: no title, no colour, no money
+    if again.empty:
+        blocks.nothing(words("margin.repeat_none"))
+    else:  # customers differ in more than the promise: no title, no colour, no money
         shown_rates = again.rename(columns={"group": "label", "rate": "value"})
         blocks.chart(
             charts.ranked(shown_rates, words, "share", words("margin.repeat"), "repeat", QUIET),
