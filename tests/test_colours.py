@@ -10,6 +10,7 @@ import pytest
 
 import dashboard
 from dashboard.shared import tokens
+from pipelines.outputs import pictures
 
 HOME = Path(dashboard.__file__).parent
 THEME = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
@@ -99,4 +100,5 @@ def test_one_palette_is_drawn_with() -> None:
         for colour in re.findall(r"#[0-9A-Fa-f]{6}\b", path.read_text("utf-8"))
     ]
     assert own == []
+    assert pictures._MAIN == tokens.MAIN
     assert all(THEME[g]["chartCategoricalColors"] == list(tokens.SERIES) for g in ("light", "dark"))
