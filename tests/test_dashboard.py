@@ -48,7 +48,7 @@ from pipelines.warehouse import vocabulary
 from pipelines.warehouse.engine import Build
 from pipelines.why import together, why
 from tests.conftest import FUZZ
-from tests.pages import ADDRESSES, turn
+from tests.pages import ADDRESSES, lines, turn
 
 HOME = Path(dashboard.__file__).parent
 LOOKED_UP = ("value", "unit", "fact", "date", "reason", "noun", "screen")
@@ -66,7 +66,7 @@ def app(warehouse: Path, monkeypatch: pytest.MonkeyPatch, **link: str) -> AppTes
 
 def said(opened: AppTest) -> str:
     """Everything written on a page."""
-    kinds = ("title", "caption", "markdown", "subheader", "info", "success", "warning", "error")
+    kinds = ("title", "caption", "markdown", "header", "info", "success", "warning", "error")
     return "\n".join(str(element.value) for kind in kinds for element in getattr(opened, kind))
 
 
@@ -273,8 +273,8 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
 def test_no_change_is_neither_good_nor_bad() -> None:
     """A share that stays 0 has no arrow down in red."""
     same = queries.Change(0.0, 0.0, 0.0, 0.0, 0.0, None, "share")
-    assert findings.change(EN, same, "up")[1:] == ("gray", "off")
-    assert findings.change(EN, replace(same, difference=-0.01), "up")[1:] == ("red", "down")
+    assert findings.change(EN, same, "up", 400)[1:] == ("gray", "off")
+    assert findings.change(EN, replace(same, difference=-0.01, is_within_noise=False), "up", 400)[1:] == ("red", "down")
 
 
 def test_a_rate_is_said_with_its_interval() -> None:
@@ -441,7 +441,7 @@ def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
         opened = app(tiny_settings.warehouse, monkeypatch).run()
         turn(opened, page).run()
         groups = [b.key for b in opened.button if re.fullmatch(r"(tiles|figures)_.*_rows", str(b.key))]
-        assert bool(groups) >= bool(opened.metric or opened.get("html")), page
+        assert bool(groups) >= bool(opened.metric or lines(opened)), page
         tables = [one for one in opened.dataframe if not one.proto.editing_mode]  # what is typed is no answer
         drawn = len(opened.get("plotly_chart")) + len(tables) + len(groups)
         files = [b for b in opened.get("download_button") if b.key.endswith("_seen_xlsx")]
@@ -628,7 +628,7 @@ def test_every_part_of_a_page_has_something_to_show(
     assert opened.title[0].value
     chosen = next(control for control in opened.segmented_control if control.key == "part")
     assert chosen.value == part
-    assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.subheader) > 0
+    assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.header) > 0
 
 
 def test_a_policy_is_kept_as_a_draft_checked_and_published(

@@ -104,13 +104,8 @@ def test_repeat_rates_are_shares_of_matched_customers(sample_build: Build) -> No
     known = found.dropna()
     assert ((known["low"] <= known["rate"]) & (known["rate"] <= known["high"])).all()
     assert known["rate"].between(0, 1).all()
-    churn = analyses.churn_cost(sample_build)
-    assert (churn is not None) == bool(found.loc[["kept", "broken"], "is_enough"].all())
-    if churn is not None:
-        assert churn["low"] <= churn["value"] <= churn["high"]
 
 
 def test_a_shop_without_customers_says_nothing(tiny_build: Build) -> None:
     found = analyses.repeat_rates(tiny_build)
     assert not found["is_enough"].any()
-    assert analyses.churn_cost(tiny_build) is None

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dashboard.i18n import Words
-from dashboard.shared import charts
+from dashboard.shared import charts, tokens
 from pipelines.errors import ExportError
 from pipelines.outputs import pictures
 
@@ -35,7 +35,7 @@ def stacked() -> go.Figure:
     figure = charts.framed(300, Words("fr"), legend=True, unit="y")
     for name, sign in (("mesuré", ""), ("supposé", ".")):
         figure.add_bar(
-            x=["A", "B"], y=[1500.5, 2.0], name=name, marker={"color": charts.MAIN, "pattern": {"shape": sign}}
+            x=["A", "B"], y=[1500.5, 2.0], name=name, marker={"color": tokens.MAIN, "pattern": {"shape": sign}}
         )
     figure.update_layout(barmode="stack")
     return figure
@@ -56,13 +56,13 @@ def empty() -> go.Figure:
 def flow() -> go.Figure:
     figure = charts.framed(300, Words("en"))
     link = {"source": [0, 0, 1], "target": [1, 2, 2], "value": [5, 2, 5]}
-    figure.add_sankey(node={"label": ["sent", "received", "restocked"], "color": charts.MAIN}, link=link)
+    figure.add_sankey(node={"label": ["sent", "received", "restocked"], "color": tokens.MAIN}, link=link)
     return figure
 
 
 def lined() -> go.Figure:
     figure = trend()
-    figure.add_hline(y=25, line={"color": charts.BAD, "dash": "dot"})
+    figure.add_hline(y=25, line={"color": tokens.BAD, "dash": "dot"})
     figure.add_annotation(x=MONTHS[2], y=25, text="new <b>policy</b>", showarrow=False)
     return figure
 
@@ -70,8 +70,8 @@ def lined() -> go.Figure:
 def falling() -> go.Figure:
     """A waterfall: a total, and a step that begins where it ends."""
     figure = charts.framed(300, Words("en"))
-    figure.add_bar(y=["now"], x=[10.0], base=[0.0], orientation="h", marker={"color": charts.MAIN})
-    figure.add_bar(y=["step"], x=[-4.0], base=[10.0], orientation="h", marker={"color": charts.BAD})
+    figure.add_bar(y=["now"], x=[10.0], base=[0.0], orientation="h", marker={"color": tokens.MAIN})
+    figure.add_bar(y=["step"], x=[-4.0], base=[10.0], orientation="h", marker={"color": tokens.BAD})
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(range=[0, 20])
     figure.update_yaxes(categoryarray=["step", "now"])
@@ -125,7 +125,7 @@ def test_a_mark_stands_where_its_number_is() -> None:
     frame = pd.DataFrame({"label": ["a", "b"], "value": [2.0, 1.0], "n": 9})
     described = charts.ranked(frame, Words("en"), "units", "Units").to_dict()
     pixels = np.asarray(Image.open(io.BytesIO(pictures.picture(described, "png"))).convert("RGB")).astype(int)
-    is_bar = (np.abs(pixels - [0x3A, 0x8F, 0xAE]) < 12).all(axis=2)
+    is_bar = (np.abs(pixels - [0x2F, 0x7F, 0xA0]) < 12).all(axis=2)
     lengths = is_bar.sum(axis=1)
     rows = lengths[lengths > 20]
     assert rows.max() / rows.min() == pytest.approx(2, rel=0.03)
@@ -154,7 +154,7 @@ def test_a_step_begins_where_the_total_ends_and_names_stand_in_their_order() -> 
         wanted = np.array([int(hexed[i : i + 2], 16) for i in (1, 3, 5)])
         return np.nonzero(np.abs(shades - wanted).max(axis=2) < 3)
 
-    (total_y, total_x), (step_y, step_x) = where(charts.MAIN), where(charts.BAD)
+    (total_y, total_x), (step_y, step_x) = where(tokens.MAIN), where(tokens.BAD)
     assert abs(int(step_x.max()) - int(total_x.max())) <= 3
     assert step_x.min() == pytest.approx(total_x.min() + 0.6 * (total_x.max() - total_x.min()), abs=4)
     assert step_y.min() > total_y.max()  # the first of the order is the lowest

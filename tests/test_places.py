@@ -6,6 +6,7 @@ are none.
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipelines import analyses
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
+from tests import page_rules
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.pages import ADDRESSES, lines, turn
 
@@ -71,7 +73,7 @@ def walk(settings: Settings, language: str, view: dict[str, str]) -> Iterator[Se
 
 def texts(app: AppTest) -> list[str]:
     """Everything written on a page but code."""
-    kinds = ("title", "subheader", "caption", "markdown", "info", "success", "warning", "error")
+    kinds = ("title", "header", "caption", "markdown", "info", "success", "warning", "error")
     said = [str(e.value) for kind in kinds for e in getattr(app, kind)]
     return [*said, *(f"{m.label} {m.value} {m.delta}" for m in app.metric)]
 
@@ -126,9 +128,12 @@ def of_its_files(app: AppTest) -> list[str]:
 @pytest.mark.parametrize("view", VIEWS, ids=["whole", "filtered"])
 def test_every_page_keeps_the_rules(tiny_settings: Settings, language: str, view: dict[str, str]) -> None:
     found, looked = [], 0
-    for seen in walk(tiny_settings, language, view):
-        found += of_page(seen)
-        looked += 1
+    with page_rules.recorded() as rests:
+        for seen in walk(tiny_settings, language, view):
+            found += of_page(seen)
+            found += [f"{seen.at}: {one}" for one in page_rules.of_rules(seen.app, rests)]
+            looked += 1
+    print(f"{language}, {view or 'whole'}: views {looked}, findings {len(found)}")
     assert found == []
     assert looked == sum(max(len(sheet.parts), 1) for sheet in places.SHEETS)
 
@@ -199,8 +204,6 @@ def test_a_promise_is_behind_since_the_first_week_that_lasts() -> None:
 
 
 def test_months_that_still_move_are_dotted() -> None:
-    from base64 import b64decode
-
     line = figures.Line("Rate", "29%", "+1 pt", "gray", (0.2, 0.3, 0.25), (False, False, True))
     for is_narrow in (False, True):
         drawn = figures.lines([line], ["a", "b", "c", "d"], "so far", is_dark=False, is_narrow=is_narrow)
@@ -252,7 +255,7 @@ def test_an_exchange_beside_a_refunded_withdrawal_owes_no_money(tmp_path: Path) 
         assert "R1" not in {str(one).split(":")[-1] for one in due["return_id"]}
 
 
-def test_months_that_still_move_are_dotted_and_no_small_line_shows_them(
+def test_months_that_still_move_are_dotted_in_charts_and_in_small_lines(
     sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
@@ -266,8 +269,13 @@ def test_months_that_still_move_are_dotted_and_no_small_line_shows_them(
     assert {trace.line.dash for trace in marked} == {None, "dot"}
     for trace in marked:
         assert {pd.Timestamp(month) in young for month in trace.x} == {trace.line.dash == "dot"}
-    small = next(m for m in app.metric if "Promise kept" in m.label).proto.chart_data
-    assert list(small) == pytest.approx(kept.loc[~kept["is_young"], "value"].dropna().tolist())
+    small = next(body for e in app.get("html") if 'alt="Promise kept, month' in (body := str(e.proto.body)))
+    assert "(the last months so far)" in small
+    solid, dotted = re.findall(
+        r"<polyline points=\"([^\"]*)\"", b64decode(re.findall(r"base64,([^\"]+)", small)[0]).decode()
+    )
+    assert len(solid.split()) == int((~kept["is_young"] & kept["value"].notna()).sum())
+    assert len(dotted.split()) == int((kept["is_young"] & kept["value"].notna()).sum()) + 1  # it goes on from the line
 
 
 def test_instants_are_written_by_the_clock_of_the_shop(

@@ -67,7 +67,7 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def _titles(app: AppTest) -> list[str]:
-    return [e.value for e in [*app.title, *app.subheader]]
+    return [e.value for e in [*app.title, *app.header]]
 
 
 def _walk(settings: Settings, language: str, *pages: str) -> Iterator[tuple[str, str]]:

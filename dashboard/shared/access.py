@@ -7,11 +7,14 @@ the pages are on this machine alone and whoever has their link is the owner.
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 
 from dashboard.i18n import Words, inert
+from dashboard.shared import reach
 from dashboard.shared.sessions import SESSIONS, digest
+from dashboard.shared.theme import first_button
 from pipelines.access import OWNER, Reader, Readers, audit, load_readers
 from pipelines.errors import AccessError
 from pipelines.settings import Settings
@@ -35,13 +38,15 @@ def enter(words: Words) -> None:
     if not st.user.get("is_logged_in") or not SESSIONS.is_alive(of):
         st.title(words("access.title"), anchor=False)
         st.markdown(words("access.over" if st.user.get("is_logged_in") else "access.about"))
-        st.button(words("access.sign_in"), type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
-        st.stop()
+        st.button(
+            words("access.sign_in"), type=first_button(), icon=":material/login:", key="sign_in", on_click=st.login
+        )
+        _end(words)
     try:
         reader = _signed_in()
     except AccessError as error:  # the file of readers is wrong: its owner is told on the server, readers that it is
         st.error(inert(words.translated(str(error))))
-        st.stop()
+        _end(words)
     if reader is None:
         name = str(st.user.get("email") or st.user.get("sub") or "")
         unknown = Reader(name, "viewer")
@@ -50,7 +55,7 @@ def enter(words: Words) -> None:
         st.title(words("access.unknown"), anchor=False)
         st.markdown(words("access.ask", name=inert(name)))
         _sign_out(words)
-        st.stop()
+        _end(words)
     if SESSIONS.is_new(of, reader):
         audit.note(Settings(), "signed_in", reader, "", DOOR)
     with st.sidebar:
@@ -59,6 +64,12 @@ def enter(words: Words) -> None:
             st.caption(inert(words("access.scope", scope=within(words, reader))))
         _sign_out(words)
     _leave_when_over()
+
+
+def _end(words: Words) -> NoReturn:
+    """End a page that is all there is to see."""
+    reach.say(words.language)
+    st.stop()
 
 
 @st.fragment(run_every=LOOK_S)

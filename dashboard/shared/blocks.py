@@ -19,9 +19,12 @@ import streamlit as st
 
 from dashboard.i18n import Words, inert
 from dashboard.shared import address, charts, findings, places, queries, settled, take_away
-from dashboard.shared.controls import controls, mark_at, narrowed
+from dashboard.shared.controls import controls, mark_at, narrowed, table_beside
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
+from dashboard.shared.sparks import spark
+from dashboard.shared.theme import is_dark
+from dashboard.shared.tokens import INK
 from pipelines.settings import Settings
 
 SHORT = 24  # letters of a link that keeps its width; a longer one is cut where a window is narrow
@@ -142,12 +145,11 @@ def tile(view: View, key: str, extra: str = "") -> None:
             for said in filter(None, [why if bounds else "", unfiltered]):
                 st.caption(said)
         return
-    change = None if key in queries.GROWING else queries.change(view.asked, key)
-    known = settled.with_young(view.asked, key).dropna(subset="value")
-    months = known.loc[~known["is_young"], "value"].tolist()  # a small line has no dots for what still moves
-    delta, colour, arrow = findings.change(words, change, queries.metric(key).good)
-    if key in queries.GROWING:
-        delta = words("tile.growing")
+    change = None if key in queries.GROWING | findings.STOCKS else queries.change(view.asked, key)
+    months = settled.with_young(view.asked, key)
+    delta, colour, arrow = findings.change(words, change, queries.metric(key).good, found.n)
+    if key in queries.GROWING | findings.STOCKS:
+        delta = words("tile.growing" if key in queries.GROWING else "tile.stock")
     about = (
         definition(words, key)
         + interval(words, found)
@@ -168,10 +170,19 @@ def tile(view: View, key: str, extra: str = "") -> None:
             delta=delta,
             delta_color=colour,
             delta_arrow=arrow,
-            chart_data=months if len(months) > 1 else None,
         )
+        _months(words, key, months)
         if beside:
             st.caption(beside)  # a description beside the change is cut off where the tile is narrow
+
+
+def _months(words: Words, key: str, months: pd.DataFrame) -> None:
+    """Draw the months of a number small; those that still move are dotted."""
+    is_young = months["is_young"].tolist()
+    so_far = f" ({words('today.so_far')})" if any(is_young) else ""
+    about = f"{findings.name(words, key)}, {words('today.months_of')}{so_far}"
+    if drawn := spark(about, months["value"].astype(float).tolist(), is_young, INK[is_dark()]["line"], "100%"):
+        st.html(drawn)
 
 
 def _of_a_part(words: Words, found: queries.Number) -> str:
@@ -262,7 +273,7 @@ def section(title: str, words: Words, key: str = "", note: str = "") -> None:
         place.title(title, anchor=False, help=about)
         take_away.title(title)
     else:
-        st.subheader(title, anchor=False, help=about)
+        st.header(title, anchor=False, help=about)
         take_away.section(title)
     if note:
         st.caption(note)
@@ -285,11 +296,13 @@ def _chart(
     view: View, figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
-    figure = charts.inert_texts(figure)
+    plain, figure = figure, charts.inert_texts(figure)
     take_away.part(key, figure, alt)
+    figure = charts.inked(figure, INK[is_dark()]["text"])
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
-        controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        line = controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        table_beside(view.words, line, plain, alt, key)
         return
     marks = charts.marks(figure) if behind.by else []
     codes = st.session_state.get(f"{key}_mark", [])
@@ -302,7 +315,8 @@ def _chart(
     else:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
-    controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
+    line = controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
+    table_beside(view.words, line, plain, alt, key)
 
 
 def _choose(key: str) -> None:

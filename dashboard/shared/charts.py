@@ -16,9 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
+from dashboard.shared.tokens import ACCENT, BAND, CELL_TEXT, CELLS, CLEAR, LINE, MAIN, QUIET, SERIES
 
-MAIN, ACCENT, GOOD, BAD, QUIET, LINE = "#3A8FAE", "#DB9337", "#43A574", "#D1605D", "#93A1AD", "rgba(128,140,150,.25)"
-SERIES = (MAIN, ACCENT, GOOD, "#9480CE", BAD, "#6E93A8", "#B8779F", "#98973F")
 STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
 _LEGEND_ABOVE = 6  # names of a legend that a telephone has room for above its figure
 
@@ -42,8 +41,8 @@ def framed(
             "traceorder": "normal",
         },
         separators=",\u202f" if words.language == "fr" else ".,",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
         bargap=0.28,
         hovermode="closest",
         dragmode=False,
@@ -62,6 +61,15 @@ def framed(
     figure.update_xaxes(**(value if unit == "x" else label))
     figure.update_yaxes(**(value if unit == "y" else label))
     return figure
+
+
+def inked(figure: go.Figure, colour: str) -> go.Figure:
+    """Give a figure whose texts are of a colour that is read on its ground: Streamlit's own grey is under 4.5:1."""
+    found = go.Figure(figure).update_layout(font_color=colour, legend_font_color=colour)
+    found.update_annotations(font_color=colour)
+    for update in (found.update_xaxes, found.update_yaxes):
+        update(tickfont_color=colour, title_font_color=colour)
+    return found
 
 
 def inert_texts(figure: go.Figure) -> go.Figure:
@@ -129,10 +137,16 @@ def _band(figure: go.Figure, frame: pd.DataFrame, unit: str) -> None:
             mode="lines",
             line={"width": 0},
             fill="tonexty",
-            fillcolor="rgba(58,143,174,.2)",
+            fillcolor=BAND,
             showlegend=False,
             hoverinfo="skip",
         )
+
+
+def _bounds(row: Mapping[Any, Any], words: Words, unit: str) -> str:
+    """Write the interval of a mark after its value, where it is known."""
+    low, high = row.get("low"), row.get("high")
+    return "" if pd.isna(low) or pd.isna(high) else f" ({words.quantity(low, unit)} – {words.quantity(high, unit)})"
 
 
 def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
@@ -164,7 +178,10 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
             marker={"size": 6, "symbol": symbol},
             name=words(named) if named else None,
             showlegend=bool(named),
-            hovertext=[words.pair(words.month(r.month), words.quantity(r.value, unit)) for r in part.itertuples()],
+            hovertext=[
+                words.pair(words.month(row["month"]), words.quantity(row["value"], unit) + _bounds(row, words, unit))
+                for row in part.to_dict("records")
+            ],
             hoverinfo="text",
             customdata=codes(part, "month"),
         )
@@ -182,7 +199,7 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
     return figure
 
 
-def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = "") -> go.Figure:
+def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = "", colour: str = MAIN) -> go.Figure:
     """Draw one horizontal bar a group, largest on top, with its interval. Columns: label, value, low, high, n."""
     shown = frame.dropna(subset=["value"]).sort_values("value").tail(12)
     labels = wrapped([words.value(kind, label) for label in shown["label"]])
@@ -194,19 +211,19 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
             "symmetric": False,
             "array": _scale(shown["high"] - shown["value"], unit).fillna(0),
             "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0),
-            "color": ACCENT,
+            "color": ACCENT if colour == MAIN else colour,
             "thickness": 1.5,
             "width": 4,
         }
     hover = [
-        words.pair(label.replace("<br>", " "), words.quantity(value, unit))
-        for label, value in zip(labels, shown["value"], strict=True)
+        words.pair(label.replace("<br>", " "), words.quantity(row["value"], unit) + _bounds(row, words, unit))
+        for label, row in zip(labels, shown.to_dict("records"), strict=True)
     ]
     figure.add_bar(
         y=labels,
         x=_scale(shown["value"], unit),
         orientation="h",
-        marker_color=MAIN,
+        marker_color=colour,
         error_x=error,
         hovertext=hover,
         hoverinfo="text",
@@ -230,7 +247,7 @@ def weeks(
             mode="lines",
             line={"width": 0},
             fill=fill,
-            fillcolor="rgba(58,143,174,.2)",
+            fillcolor=BAND,
             hoverinfo="skip",
             showlegend=False,
         )
@@ -385,7 +402,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     level = 0.0
     for label, row in zip(labels, frame.to_dict("records"), strict=True):
         amount, is_total = float(row["amount"]), row["kind"] == "total"
-        text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
+        text = words.quantity(amount, unit) if is_total else _amount(words, amount, unit)
         _step_bars(figure, row, words, unit, label, text, 0.0 if is_total else level, parted)
         level = amount if is_total else level + amount
         figure.add_annotation(
@@ -403,6 +420,11 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
     return figure
+
+
+def _amount(words: Words, amount: float, unit: str) -> str:
+    """Write a step of a waterfall, or a part of one."""
+    return words.points(amount) if unit == "share" else words.quantity(amount, unit)
 
 
 def _amount_title(words: Words, unit: str) -> str:
@@ -424,7 +446,7 @@ def _step_bars(
     """Draw a total or a step of a waterfall from where it starts: one bar, or one for each of its `parted` statuses."""
     amount, is_total = float(row["amount"]), row["kind"] == "total"
     scale = 100 if unit == "share" else 1
-    colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share" and not unit.startswith("kg")) else BAD
+    colour = MAIN if is_total else QUIET  # a step has no interval: its sign says which way it goes, no colour judges it
     parts = (
         [("measured", amount)]
         if is_total or not parted
@@ -439,7 +461,7 @@ def _step_bars(
             showlegend=False,
             marker=marker_of(colour, STATUSES[status]),
             hovertext=[
-                words.pair(words.value("step", row["step"]), text)
+                words.pair(words.value("step", row["step"]), text if len(parts) < 2 else _amount(words, part, unit))
                 + (f" ({words.value('status', status)})" if parted and not is_total else "")
             ],
             hoverinfo="text",
@@ -553,7 +575,8 @@ def cells_of(figure: go.Figure, z: Any, x: Sequence[str], y: Sequence[str], text
         text=text,
         texttemplate="%{text}",
         showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
+        colorscale=[list(stop) for stop in CELLS],
+        textfont={"color": CELL_TEXT},
         xgap=2,
         ygap=2,
         hoverinfo="skip",

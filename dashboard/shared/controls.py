@@ -8,12 +8,15 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, columns, filters, findings, queries, rows_behind, take_away
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
+from dashboard.shared.twin import twin
 
 
 def keep_among(key: str, options: Sequence[str], default: str) -> None:
@@ -41,17 +44,18 @@ def controls(
     seen: pd.DataFrame,
     at: queries.Mark = (),
     marks: Sequence[queries.Mark] = (),
-) -> None:
+) -> DeltaGenerator:
     """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
 
-    What the numbers do not rest on is said above them.
+    What the numbers do not rest on is said above them. Gives the row that they stand in.
     """
     words = view.words
     if behind is not None and not key.startswith("tiles_"):
         said = findings.lost(words, [queries.number(view.asked, k) for k in (behind.key, *behind.also)])
         if said:
             st.caption(f":orange[:material/warning:] {said}")
-    with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
+    line = st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls")
+    with line:
         if behind is not None and access.may("rows"):
             label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")
             if st.button(
@@ -69,7 +73,7 @@ def controls(
                     args=(key,),
                 )
         if not access.may("export"):
-            return
+            return line
         with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
             st.caption(words("rows.seen"))
             make = partial(rows_behind.file_of_seen, view.asked, title, behind, seen)
@@ -80,6 +84,30 @@ def controls(
                 part = rows_behind.parts(behind.key)[0]
                 make = partial(rows_behind.file_of_rows, view.asked, title, behind.key, part, at, behind.is_dated)
                 files(words, f"{key}_behind", f"{behind.key}_rows", make)
+    return line
+
+
+def table_beside(words: Words, line: DeltaGenerator, figure: go.Figure, title: str, key: str) -> None:
+    """Offer what a chart shows as a table of text, and show it where the reader asked for it."""
+    is_shown = bool(st.session_state.get(f"{key}_table"))
+    with line:
+        st.button(
+            words("rows.hide_table" if is_shown else "rows.table"),
+            icon=":material/table_chart:",
+            type="tertiary",
+            key=f"{key}_table_button",
+            help=words("rows.table_help"),
+            on_click=_turn,
+            args=(f"{key}_table",),
+        )
+    if is_shown:
+        st.caption(title)
+        st.table(twin(figure, words).map(inert), hide_index=True)
+
+
+def _turn(key: str) -> None:
+    """Show what is hidden, hide what is shown."""
+    st.session_state[key] = not st.session_state.get(key)
 
 
 def _filter_button(view: View, behind: queries.DrillDown, at: queries.Mark, key: str) -> None:
@@ -155,6 +183,7 @@ def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequen
             options.index(at),
             format_func=lambda one: _said(words, behind, one) or words("filter.every"),
         )
+        _filter_button(view, behind, at, "rows")  # by keyboard and by finger too
     counted = rows_behind.key_of(view.asked, key, at)
     part = rows_behind.parts(counted)[0]
     if len(rows_behind.parts(counted)) > 1:

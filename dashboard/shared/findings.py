@@ -16,6 +16,12 @@ from pipelines.metrics import losses
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
 LOST = losses.UNKNOWN
+FEWEST = 30  # cases of a number that is said in a title, coloured or ranked, at least
+MOST_TIMES = 10  # a change of more times the earlier value is said as an amount: its percentage says nothing
+STOCKS = frozenset(
+    {"value_in_flow", "units_waiting", "margin_waiting", "pending_inspection_units", "claims_open_amount"}
+)
+"""What lies somewhere today; what lay there on an earlier day is not known, so it stands without a comparison."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,45 @@ def doubt_of(found: Any) -> str:
     return str(reason) if caution and caution == caution and status != "greyed" else ""
 
 
-def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
-    """Write a change with its colour and arrow: grey within noise or none, else green or red by which way is good."""
+def enough(found: Any) -> bool:
+    """Say whether a number or a row of them may be said in a title, coloured or ranked.
+
+    An estimate needs FEWEST cases and an interval; a sum of all that happened has neither, and no cases are counted.
+    """
+    n, low = (
+        found.get(k) if isinstance(found, (pd.Series, Mapping)) else getattr(found, k, None) for k in ("n", "low")
+    )
+    return bool(pd.isna(n) or (n >= FEWEST and pd.notna(low)))
+
+
+def few(words: Words, found: Any) -> str:
+    """Say that a title rests on too few cases."""
+    n = found["n"] if isinstance(found, (pd.Series, Mapping)) else found.n
+    return told(words, "finding.few", (), n=words.number(n), fewest=words.number(FEWEST))
+
+
+def is_nothing(text: str) -> bool:
+    """Say whether a change is zero as it is written.
+
+    >>> is_nothing("+0.0 pts"), is_nothing("−0.1 pts")
+    (True, False)
+    """
+    return not any(sign in "123456789" for sign in text)
+
+
+def change(words: Words, found: Change | None, good: str, n: float) -> tuple[str, Colour, Arrow]:
+    """Write a change with its colour and arrow: green or red by which way is good, where it is beyond noise.
+
+    Grey is what is within noise, has no interval or too few cases (`n`), and what is zero as it is written.
+    """
     if found is None:
         return words("tile.alone"), "gray", "off"
     text = difference(words, found)
+    if is_nothing(text):
+        return text.lstrip("+−"), "gray", "off"
     if found.is_within_noise:
         return f"{text} · {words('tile.noise')}", "gray", "off"
-    if not found.difference:
+    if found.is_within_noise is None or n < FEWEST:
         return text, "gray", "off"
     up = found.difference > 0
     colour: Colour = "gray" if good not in ("up", "down") else "green" if (good == "up") == up else "red"
@@ -93,43 +130,35 @@ def difference(words: Words, found: Change) -> str:
     """Write a signed difference: points for shares, percent of the previous value for the rest."""
     if found.unit == "share":
         return words.signed(words.points(found.difference), found.difference)
-    if found.previous:
+    if found.previous and abs(found.difference / found.previous) < MOST_TIMES:
         return words.signed(words.percent(found.difference / abs(found.previous)), found.difference)
     return words.signed(words.quantity(found.difference, found.unit), found.difference)
 
 
 def with_change(words: Words, sentence: str, found: Change | None) -> str:
-    """Add the change to a sentence, in words."""
-    if found is None:
+    """Add the change to a sentence, in words; one without an interval is no part of a title."""
+    if found is None or found.is_within_noise is None:
         return sentence
-    if found.is_within_noise:
+    amount = difference(words, found).lstrip("+−")
+    if found.is_within_noise or is_nothing(amount):
         return told(words, "finding.and_change", found, sentence=sentence, change=words("finding.same"))
-    amount = (
-        words.points(abs(found.difference))
-        if found.unit == "share"
-        else (
-            words.percent(abs(found.difference / found.previous))
-            if found.previous
-            else words.quantity(abs(found.difference), found.unit)
-        )
-    )
     more = told(words, "finding.more" if found.difference > 0 else "finding.less", (), change=amount)
     return told(words, "finding.and_change", found, sentence=sentence, change=more)
 
 
 def weight(found: Change | None) -> float:
     """How far a change stands out of its noise; nothing when it does not."""
-    if found is None or found.is_within_noise:
+    if found is None or found.is_within_noise is not False:
         return 0.0
     half = (found.high - found.low) / 2
-    if half > 0:
-        return abs(found.difference) / half
-    return abs(found.difference / found.previous) if found.previous else 0.0
+    return abs(found.difference) / half if half > 0 else 0.0
 
 
 def number(words: Words, key: str, unknown: str, found: Number, **parts: str) -> str:
-    """Say one number, or that it is not known."""
-    return told(words, key, found, **parts) if found.status == "ok" else words(unknown)
+    """Say one number, or that it is not known, or of too few cases."""
+    if found.status != "ok":
+        return words(unknown)
+    return told(words, key, found, **parts) if enough(found) else few(words, found)
 
 
 def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
@@ -138,12 +167,15 @@ def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
     Where no projection holds, the first of the others that is known. `others` are sentences of `finding.<name>` with
     their numbers, the best known first.
     """
+    if final.status == "ok" and not enough(final):
+        return few(words, final)
     if final.status == "ok":
         rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
         return told(words, "finding.rate", final, rate=rate_, low=low, high=high)
     for name, found in others:
         if found.status == "ok":
-            return told(words, f"finding.{name}", found, rate=words.percent(found.value))
+            said = told(words, f"finding.{name}", found, rate=words.percent(found.value))
+            return said if enough(found) else few(words, found)
     return words("finding.rate_unknown")
 
 
@@ -174,8 +206,8 @@ def mass(words: Words, kg: Any) -> str:
 
 
 def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **formats: Any) -> str:
-    """Name the first group of a ranked frame with its number, or the only one; nothing when the frame is empty."""
-    ranked = frame.dropna(subset=["value"]).sort_values("value", ascending=False)
+    """Name the first group of a ranked frame with its number, or the only one; nothing when none has enough cases."""
+    ranked = ranked_of(frame)
     if ranked.empty:
         return ""
     first = ranked.iloc[0]
@@ -184,6 +216,17 @@ def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **for
     if len(ranked) == 1:
         return told(words, "finding.only", first, dimension=words.dimension(kind), group=group, number=number)
     return told(words, key, first, **{part: group, name: number})
+
+
+def ranked_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows that may be ranked, the greatest value first."""
+    known = frame.dropna(subset=["value"])
+    return known[[enough(row) for row in known.to_dict("records")]].sort_values("value", ascending=False)
+
+
+def standing_out(ranking: pd.DataFrame) -> pd.DataFrame:
+    """Give the products that are flagged and of which enough were sold."""
+    return ranking[ranking["is_flagged"].astype(bool) & (ranking["sold"] >= FEWEST)] if len(ranking) else ranking
 
 
 def caution(words: Words, found: Number) -> str:

@@ -72,6 +72,7 @@ SHEETS = (
     Sheet("alerts", "settings", "alerts"),
     Sheet("subscriptions", "settings", "subscriptions"),
     Sheet("definitions", "settings", "data", ("definitions", "factors"), is_first=False),
+    Sheet("accessibility", "settings", "data", ("reach",), is_first=False),
 )
 """Every address, place by place in the order of the menu; the first is the one that opens."""
 

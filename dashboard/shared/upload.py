@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, blocks, columns, places, queries
+from dashboard.shared.theme import first_button
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -88,7 +89,7 @@ def first_start(words: Words, reason: str) -> None:
     if is_unreadable and "upload_loading" not in st.session_state:
         st.error(inert(reason))
         if is_private() and st.button(
-            words("empty.make_again"), type="primary", icon=":material/refresh:", key="again"
+            words("empty.make_again"), type=first_button(), icon=":material/refresh:", key="again"
         ):
             _start(upload.Loading((), (), settings))
         return
@@ -155,7 +156,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
         words("upload.exported"), None, key="upload_exported", format="YYYY-MM-DD", help=words("upload.exported_help")
     )
     if st.button(
-        words("upload.load"), type="primary", icon=":material/upload:", key="upload_load", disabled=not is_loadable
+        words("upload.load"), type=first_button(), icon=":material/upload:", key="upload_load", disabled=not is_loadable
     ):
         _start(upload.Loading(files, groups, settings, exported_on))
 

@@ -24,7 +24,6 @@ from pipelines.analyses.milestones import milestones, usual_days
 from pipelines.analyses.offer import Offer, offers
 from pipelines.analyses.opportunity import CUTS as EROSION_CUTS
 from pipelines.analyses.opportunity import (
-    churn_cost,
     cost_tornado,
     erosion_by,
     lost_sales,
@@ -73,7 +72,6 @@ __all__ = [
     "backtested",
     "booked_then",
     "change_split",
-    "churn_cost",
     "claims",
     "control_chart",
     "cost_tornado",

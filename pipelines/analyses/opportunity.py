@@ -392,32 +392,6 @@ def _repeat_rate(mine: pd.DataFrame, target: "pd.Series[int] | None", level: flo
     return rate, float(low[0]), float(high[0]), effective >= STRATA
 
 
-def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
-    """Value what broken promises may cost in repeat orders.
-
-    Columns: value, low, high (reporting currency); None while too few customers are known. An association: (repeat rate
-    after a kept promise less after a broken one) x customers with a broken one x mean margin of an order.
-    """
-    rates = repeat_rates(build, level=level).set_index("group")
-    if rates.empty or not rates.loc[["kept", "broken"], "is_enough"].all():
-        return None
-    query: Any = select(
-        func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"),
-        func.count(orders.c.order_key.distinct()).label("orders"),
-    ).where(orders.c.units_sold > 0)
-    margin = build.fetch(query)
-    each = float(margin["margin"].iloc[0] or 0) / max(float(margin["orders"].iloc[0]), 1.0)
-
-    def of(group: str, name: str) -> float:
-        return float(rates[name].astype(float).to_dict()[group])
-
-    gap = of("kept", "rate") - of("broken", "rate")
-    ends = [(of(group, "high") - of(group, "low")) / 2 for group in ("kept", "broken")]
-    half = float(np.hypot(ends[0], ends[1]))
-    scale = each * of("broken", "customers")
-    return {"value": gap * scale, "low": (gap - half) * scale, "high": (gap + half) * scale}
-
-
 _EROSION = ("group", "sold", "returned", "margin", "erosion", "per_sold", "per_returned", "share")
 CUTS = ("policy", "cohort", "country", "category", "style_id")
 

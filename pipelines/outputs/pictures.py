@@ -32,7 +32,7 @@ from pipelines.errors import ExportError
 FORMS = {"png": "image/png", "svg": "image/svg+xml"}
 DPI, WIDTH, HEIGHT = 96, 960, 420  # pixels of an inch; of a picture unless its figure says
 MOST = 4000  # pixels of a side
-_INK, _GROUND, _MAIN = "#31333F", "#FFFFFF", "#3A8FAE"
+_INK, _GROUND, _MAIN = "#31333F", "#FFFFFF", "#2F7FA0"
 _DASHES = {"dot": ":", "dash": "--", "dashdot": "-.", "longdash": "--", "solid": "-"}
 _HATCHES = {"/": "///", "\\": "\\\\\\", "x": "xxx", "-": "---", "|": "|||", "+": "+++", ".": "..."}
 _MARKS = {

@@ -7,16 +7,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import ACCENT, BAD, GOOD, MAIN, QUIET, STATUSES, axis, codes, framed, marker_of, wrapped
+from dashboard.shared.charts import STATUSES, axis, codes, framed, marker_of, wrapped
+from dashboard.shared.tokens import ACCENT, BAD, GOOD, MAIN, OLIVE, PINK, QUIET, SLATE, VIOLET
 
 FATES = {
     "as_new": GOOD,
-    "b_stock": "#98973F",
+    "b_stock": OLIVE,
     "marked_down": ACCENT,
     "repaired": MAIN,
-    "refurbished": "#9480CE",
-    "donated": "#B8779F",
-    "recycled": "#6E93A8",
+    "refurbished": VIOLET,
+    "donated": PINK,
+    "recycled": SLATE,
     "return_to_supplier": QUIET,
     "destroyed": BAD,
 }

@@ -35,13 +35,6 @@ def erosion_by(asked: PageQuestion, by: str) -> pd.DataFrame:
 
 
 @remembered()
-def churn_cost(asked: PageQuestion) -> dict[str, float] | None:
-    """Value what broken promises may cost in repeat orders."""
-    stands_alone(asked)
-    return analyses.churn_cost(opened(asked.source))
-
-
-@remembered()
 def cost_tornado(asked: PageQuestion) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""
     return analyses.cost_tornado(opened(asked.source), question_of(asked, "return_cost")).head(10)

@@ -4,7 +4,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import MAIN, axis, framed, wrapped
+from dashboard.shared.charts import axis, framed, wrapped
+from dashboard.shared.tokens import MAIN
 
 
 def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard.app_pages.money.margin import data, figures, parts
 from dashboard.shared import blocks, charts, findings, queries, work
+from dashboard.shared.tokens import QUIET
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -33,7 +34,8 @@ elif shown == "goods":
     title = findings.top(
         words, "finding.erosion", lost, "category", "category", amount=lambda a: words.money(a, view.currency)
     )
-    blocks.section(title or words("margin.by_category"), words, "margin_erosion", words("margin.erosion"))
+    title = title or words("margin.by_category")
+    blocks.section(title, words, "margin_erosion", words("margin.erosion"))
     if lost.empty:
         blocks.greyed(view, "margin_erosion")
     else:
@@ -78,23 +80,18 @@ elif shown == "apart":
             "lost_sales",
             queries.DrillDown("returned_units", seen=missed),
         )
-    again = data.repeat_rates(asked)
-    blocks.section(parts.repeat(words, again), words, note=words("margin.repeat_note"))
-    if not again.empty:
+    again = data.repeat_rates(asked).dropna(subset=["rate"])
+    blocks.section(words("margin.repeat"), words, note=words("margin.repeat_note"))
+    if again.empty:
+        blocks.nothing(words("margin.repeat_none"))
+    else:  # customers differ in more than the promise: no title, no colour, no money
         shown_rates = again.rename(columns={"group": "label", "rate": "value"})
         blocks.chart(
-            charts.ranked(shown_rates, words, "share", words("margin.repeat"), "repeat"),
+            charts.ranked(shown_rates, words, "share", words("margin.repeat"), "repeat", QUIET),
             words("margin.repeat"),
             "repeat",
             queries.DrillDown("promise_kept", seen=again, is_dated=False),
         )
-    churn = data.churn_cost(asked)
-    if churn is not None:
-        told = (
-            f"{words.money(churn['value'], view.currency)} ({words.money(churn['low'], view.currency)} –"
-            f" {words.money(churn['high'], view.currency)})"
-        )
-        blocks.figures(words, ("margin.churn", told, words("margin.churn_about")))
     curve = data.markdown_curve(asked)
     blocks.section(parts.markdown(words, curve), words, note=words("margin.markdown_note"))
     if not curve.empty:

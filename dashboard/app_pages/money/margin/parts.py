@@ -6,7 +6,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, number, of, percent, text
-from dashboard.shared.findings import Finding, told, waiting
+from dashboard.shared.findings import Finding, enough, told, waiting
 from dashboard.shared.findings import number as number_of_findings
 from dashboard.shared.queries import Number
 
@@ -116,20 +116,13 @@ def lost_sales(words: Words, missed: pd.DataFrame, currency: str) -> str:
     return told(words, "finding.lost_sales", missed, value=value, low=low, high=high)
 
 
-def repeat(words: Words, again: pd.DataFrame) -> str:
-    """Say how many ordered again after a promise that was broken, beside one that was kept."""
-    known = again[again["is_enough"].astype(bool)].set_index("group")["rate"] if len(again) else pd.Series(dtype=float)
-    if not {"kept", "broken"} <= set(known.index):
-        return words("finding.repeat_unknown")
-    broken, kept = (words.percent(known[group], 0) for group in ("broken", "kept"))
-    return told(words, "finding.repeat", again, broken=broken, kept=kept)
-
-
 def markdown(words: Words, curve: pd.DataFrame) -> str:
     """Say what goods lose a week."""
     if curve.empty:
         return words("margin.markdown")
     first = curve.iloc[0]
+    if not enough(first):
+        return words("margin.markdown")
     return told(
         words,
         "finding.markdown",

@@ -4,7 +4,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import MAIN, QUIET, framed
+from dashboard.shared.charts import framed
+from dashboard.shared.tokens import MAIN, QUIET
 
 
 def policies_tried(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:

@@ -14,6 +14,7 @@ from dashboard.shared.blocks import pick_one, section
 from dashboard.shared.columns import Columns, day, number, of, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import told
+from dashboard.shared.theme import first_button
 from pipelines.errors import BackhaulError
 from pipelines.people.policy_text import Policy
 
@@ -77,7 +78,7 @@ def draft(view: View, names: dict[str, str]) -> None:
         keep, publish = st.columns(2)
         is_kept = keep.form_submit_button(words("policies.keep"), icon=":material/save:", width="stretch")
         is_published = publish.form_submit_button(
-            words("policies.publish"), icon=":material/publish:", type="primary", width="stretch"
+            words("policies.publish"), icon=":material/publish:", type=first_button(), width="stretch"
         )
     written = data.written_policy(terms, promises)
     problems = data.policy_problems(source, written)

@@ -6,7 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import ACCENT, BAD, GOOD, MAIN, QUIET, axis, codes, framed, marker_of, wrapped
+from dashboard.shared.charts import axis, codes, framed, marker_of, wrapped
+from dashboard.shared.tokens import ACCENT, BAD, BAND, GOOD, MAIN, QUIET
 
 STATES = {"kept": (GOOD, ""), "broken": (BAD, ""), "undetermined": (MAIN, "/"), "expired": (QUIET, "")}
 
@@ -24,7 +25,7 @@ def prices(frame: pd.DataFrame, words: Words, unit: str, at: float) -> go.Figure
             mode="lines",
             line={"width": 0, "shape": "hv"},
             fill=fill,
-            fillcolor="rgba(58,143,174,.2)",
+            fillcolor=BAND,
             hoverinfo="skip",
             showlegend=False,
         )
@@ -75,7 +76,7 @@ def control(frame: pd.DataFrame, words: Words) -> go.Figure:
             mode="lines",
             line={"width": 0, "shape": "hvh"},
             fill=fill,
-            fillcolor="rgba(58,143,174,.15)",
+            fillcolor=BAND,
             hoverinfo="skip",
             showlegend=bound == "low",
             name=words("chart.chance"),
@@ -166,7 +167,7 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         base=shown["p50"],
         orientation="h",
         width=0.28,
-        marker_color="rgba(58,143,174,.35)",
+        marker_color=BAND,
         showlegend=False,
         **common,
     )

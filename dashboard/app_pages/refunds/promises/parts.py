@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
-from dashboard.shared.findings import Finding, likely_late, told
+from dashboard.shared.findings import FEWEST, Finding, enough, few, likely_late, told
 from pipelines.analyses import Offer
 
 
@@ -193,7 +193,10 @@ def signal(words: Words, weeks: pd.DataFrame) -> str:
     if found.empty:
         judged = words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0)
         return told(words, "finding.signal_none", weeks, n=judged)
-    row = found.iloc[-1]
+    known = found[[enough(row) for row in found.to_dict("records")]]
+    if known.empty:
+        return few(words, found.iloc[-1])
+    row = known.iloc[-1]
     way = "finding.signal_above" if row["signal"].endswith("above") else "finding.signal_below"
     share, usual = words.percent(row["share"], 0), words.percent(row["centre"], 0)
     return told(words, way, row, week=words.day(row["week"]), share=share, usual=usual)
@@ -203,6 +206,8 @@ def offer(words: Words, found: Offer | None) -> str:
     """Say the promise that could be made today, and the published one."""
     if found is None or not found.n:
         return words("promises.tab_possible")
+    if found.n < FEWEST:
+        return few(words, found)
     if found.possible != found.possible or found.possible == float("inf"):
         return told(words, "finding.offer_none", found, at=words.percent(found.at, 0))
     said = {"possible": _within(words, found.possible, found.unit), "at": words.percent(found.at, 0)}
@@ -259,7 +264,10 @@ def slowest(words: Words, stages: pd.DataFrame) -> str:
     """Name the stage that takes longest."""
     if stages.empty:
         return words("promises.tab_stages")
-    last = stages.sort_values("p90").iloc[-1]
+    known = stages[stages["n"] >= FEWEST] if "n" in stages else stages
+    if known.empty:
+        return words("promises.tab_stages")
+    last = known.sort_values("p90").iloc[-1]
     stage, days = words.value("stage", last["stage"]), words.number(last["p90"], 1)
     return told(words, "finding.worst_stage", last, stage=stage, days=days)
 

@@ -6,7 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import ACCENT, MAIN, axis, cells_of, codes, framed, wrapped
+from dashboard.shared.charts import axis, cells_of, codes, framed, wrapped
+from dashboard.shared.tokens import ACCENT, MAIN
 
 
 def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:

@@ -11,7 +11,7 @@ from dashboard.shared import queries
 from dashboard.shared.blocks import figures, nothing, pick_one, section, table
 from dashboard.shared.columns import Columns, day, number, of, percent, text
 from dashboard.shared.filters import View
-from dashboard.shared.findings import told
+from dashboard.shared.findings import FEWEST, standing_out, told
 from dashboard.shared.names import styles
 from pipelines.errors import BackhaulError
 
@@ -227,12 +227,12 @@ SURE = 0.95
 
 def products(words: Words, ranking: pd.DataFrame) -> str:
     """Name the product that stands out most."""
-    standing_out = ranking[ranking["is_flagged"].astype(bool)] if len(ranking) else ranking
-    if standing_out.empty:
-        if len(ranking) and ranking["probability_above"].iloc[0] >= SURE:
+    flagged = standing_out(ranking)
+    if flagged.empty:
+        if len(ranking) and ranking["probability_above"].iloc[0] >= SURE and ranking["sold"].iloc[0] >= FEWEST:
             return most_at_stake(words, ranking.iloc[0])
         return words("finding.products_none")
-    first = standing_out.iloc[0]
+    first = flagged.iloc[0]
     return told(words, "finding.products", first, name=str(first["name"]), rate=words.percent(first["rate"]))
 
 

@@ -4,21 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import (
-    ACCENT,
-    BAD,
-    GOOD,
-    MAIN,
-    QUIET,
-    SERIES,
-    axis,
-    cells_of,
-    codes,
-    framed,
-    marker_of,
-    month_ticks,
-    wrapped,
-)
+from dashboard.shared.charts import axis, cells_of, codes, framed, marker_of, month_ticks, wrapped
+from dashboard.shared.findings import FEWEST
+from dashboard.shared.tokens import ACCENT, BAD, CHOSEN, CLEAR, GOOD, MAIN, QUIET, SERIES
 
 _CERTAIN = 0.9
 
@@ -111,8 +99,8 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
         customdata=[codes for *_, codes in cells],
         mode="markers",
         hoverinfo="x+y+text",
-        marker={"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"},
-        selected={"marker": {"color": "rgba(219,147,55,.5)"}},
+        marker={"size": 26, "symbol": "square", "color": CLEAR},
+        selected={"marker": {"color": CHOSEN}},
         unselected={"marker": {"opacity": 0}},
     )
     figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40, dtick=1)
@@ -152,11 +140,10 @@ def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
     hover = [
         words.pair(label.replace("<br>", " "), words.signed(words.points(d), d))
         + (f" · {words('tile.noise')}" if noise else "")
-        for label, d, noise in zip(labels, shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+        for label, d, noise in zip(labels, shown["difference"], _noise(shown), strict=True)
     ]
     colours = [
-        QUIET if noise else BAD if d > 0 else GOOD
-        for d, noise in zip(shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+        QUIET if noise else BAD if d > 0 else GOOD for d, noise in zip(shown["difference"], _noise(shown), strict=True)
     ]
     figure.add_scatter(
         y=labels,
@@ -179,6 +166,12 @@ def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
     )
     figure.update_xaxes(zeroline=True, zerolinewidth=2)
     return figure
+
+
+def _noise(frame: pd.DataFrame) -> pd.Series:
+    """Say which changes are not told from chance: within noise, or of too few cases."""
+    is_noise = frame["is_within_noise"].fillna(True).astype(bool)
+    return is_noise | (frame["n"] < FEWEST) if "n" in frame else is_noise
 
 
 def development(frame: pd.DataFrame, words: Words) -> go.Figure:

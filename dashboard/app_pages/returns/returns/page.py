@@ -48,7 +48,8 @@ elif shown == "change":
 elif shown == "reasons":
     reasons = queries.by(asked, "reason_share", "return_reason")
     title = findings.top(words, "finding.top_reason", reasons, "return_reason", "reason", share=words.percent)
-    blocks.section(title or words("returns.tab_reasons"), words, "reason_share", words("returns.reasons_note"))
+    title = title or words("returns.tab_reasons")
+    blocks.section(title, words, "reason_share", words("returns.reasons_note"))
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
@@ -102,7 +103,8 @@ elif shown == "places":
     ):
         rates = queries.by(asked, "ultimate_return_rate", kind)
         title = findings.top(words, key, rates, kind, part, rate=words.percent)
-        if title:
+        if len(rates):
+            title = title or findings.name(words, "ultimate_return_rate")
             blocks.section(title, words, "ultimate_return_rate")
             figure = charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind)
             blocks.chart(figure, title, f"rate_{kind}", queries.DrillDown("ultimate_return_rate", (kind,), rates))

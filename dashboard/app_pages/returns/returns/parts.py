@@ -14,7 +14,7 @@ from dashboard.shared.blocks import chart, nothing, pick, pick_one, section, tab
 from dashboard.shared.blocks import figures as tiles_of
 from dashboard.shared.columns import Columns, day, number, of, percent, text
 from dashboard.shared.filters import View
-from dashboard.shared.findings import doubt_of, reason, told, with_change
+from dashboard.shared.findings import doubt_of, enough, few, ranked_of, reason, told, with_change
 from dashboard.shared.queries import Change, Number, PageQuestion, currency
 from pipelines.analyses.return_drivers import DAYS, READ
 
@@ -76,6 +76,8 @@ def still_to_come(words: Words, units: Number, value: Number) -> str:
     """Say what is still expected back, in units and money."""
     if units.status != "ok":
         return reason(words, units)
+    if not enough(units):
+        return few(words, units)
     amount = words.quantity(value.value, value.unit)
     return told(words, "returns.still", (units, value), units=words.number(units.value), amount=amount)
 
@@ -101,6 +103,8 @@ def same_age(words: Words, found: pd.DataFrame) -> str:
     if found.empty or found["status"].iloc[0] != "ok":
         return words("finding.same_age_unknown")
     row = found.iloc[0]
+    if not enough(row):
+        return few(words, row)
     value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
     change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share", doubt_of(row))
     rate, days = words.percent(row["value"]), words.number(row["window_days"])
@@ -134,7 +138,7 @@ def cautions(words: Words, months: pd.DataFrame) -> str:
 
 def pointed(words: Words, who: pd.DataFrame) -> str:
     """Say whom most returns point at, by their reasons."""
-    ranked = who.dropna(subset=["value"]).sort_values("value", ascending=False)
+    ranked = ranked_of(who)
     if ranked.empty:
         return words("returns.tab_reasons")
     first = ranked.iloc[0]
@@ -235,13 +239,7 @@ def _baskets(words: Words, asked: PageQuestion, source: str) -> None:
     found = data.baskets(asked, source)
     if found.empty:
         return
-    top = found.iloc[0]
-    said = words(
-        "drivers.baskets",
-        driver=words.value("driver", top["label"]),
-        rate=words.percent(top["value"], 0),
-        others=words.percent(top["others"], 0),
-    )
+    said = words("drivers.baskets")  # a driver goes with returns: no number, no colour, no money
     section(said, words, note=words("drivers.baskets_note", days=words.number(DAYS)))
     shown = found.assign(label=[words.value("driver", d) for d in found["label"]])
     columns = of(

@@ -52,6 +52,8 @@ elif shown == "coverage":
 elif shown == "builds":
     blocks.section(title, words)
     blocks.table(words, data.builds(source), title, parts.builds_columns(words), rows=20)
+elif shown == "reach":
+    parts.reach(words, title)
 elif shown == "definitions":
     blocks.section(title, words)
     blocks.table(words, parts.definitions(words), title, parts.definitions_columns(words), rows=25)

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard.app_pages.settings.data import data as data_data
 from dashboard.i18n import Words
 from dashboard.shared import places
+from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, instant, number, of, percent, text
 from dashboard.shared.findings import name, told
 
@@ -171,6 +172,14 @@ def models_columns(words: Words) -> Columns:
         is_used=("used", st.column_config.CheckboxColumn),
         fitted_at=("built_at", instant),
     )
+
+
+def reach(words: Words, title: str) -> None:
+    """Say what readers of every kind can count on, what was tested, and what is known not to hold."""
+    section(title, words, note=words("reach.note"))
+    for part in ("tested", "holds_not"):
+        section(words(f"reach.{part}"), words)
+        st.markdown(words(f"reach.{part}_list"))
 
 
 def data(words: Words, set_aside: int, failed: int) -> str:

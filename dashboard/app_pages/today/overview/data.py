@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.shared import filters
+from dashboard.shared.findings import FEWEST
 from dashboard.shared.queries import (
     Change,
     PageQuestion,
@@ -35,7 +36,6 @@ def flow(asked: PageQuestion) -> pd.DataFrame:
     return found.rename(columns={"start": "source", "end": "target"})
 
 
-FEWEST = 30  # units of a group whose change is named
 MOVEMENTS = (
     ("ultimate_return_rate", "category", "returns"),
     ("ultimate_return_rate", "country", "markets"),

@@ -1,7 +1,6 @@
 """Charts of the page overview: frames in, figures out, no Streamlit."""
 
 import tomllib
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import ACCENT, BAD, GOOD, MAIN, QUIET, framed
+from dashboard.shared.charts import framed
+from dashboard.shared.sparks import spark
+from dashboard.shared.tokens import ACCENT, BAD, GOOD, INK, LINK, MAIN, QUIET, SLATE, VIOLET
 
 _FLOW_HEIGHT, _FLOW_MARGIN, _PAD = 480, 14, 20
 _LAYERS = (("sold",), ("returned",), ("refunded", "exchanged", "open"))
@@ -27,7 +28,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
         "returned": ACCENT,
         "resold_as_new": GOOD,
         "destroyed": BAD,
-        "recycled": "#9480CE",
+        "recycled": VIOLET,
         "waiting": QUIET,
         "open": QUIET,
     }
@@ -49,7 +50,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
         textfont={"size": 12, "shadow": "auto"},
         node={
             "label": labels,
-            "color": [colours.get(name, "#6E93A8") for name in names],
+            "color": [colours.get(name, SLATE) for name in names],
             "pad": _PAD,
             "thickness": 12,
             "line": {"width": 0},
@@ -62,7 +63,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
             "source": [names.index(name) for name in frame["source"]],
             "target": [names.index(name) for name in frame["target"]],
             "value": frame["units"],
-            "color": "rgba(140,155,168,.28)",
+            "color": LINK,
             "customdata": [words.number(units) for units in frame["units"]],
             "hovertemplate": words.pair("%{source.label} → %{target.label}", "%{customdata}<extra></extra>"),
         },
@@ -84,14 +85,6 @@ def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]
         middle[name] = min(max(used[layer[name]] + share / 2, 0.001), 0.999)
         used[layer[name]] += share + gap
     return middle
-
-
-_WIDTH, _HEIGHT, _EDGE = 120, 26, 3
-_CHANGES = {
-    False: {"green": "#1C6B42", "red": "#A23835", "gray": "#5A6872", "line": "#2A6F88"},
-    True: {"green": "#5CC08B", "red": "#E98583", "gray": "#A9B6C0", "line": "#6EB8D2"},
-}
-"""Colours of a change and of a line on a light and on a dark ground, each 4.5:1 or more against it."""
 
 
 @dataclass(frozen=True)
@@ -130,37 +123,15 @@ _CHANGE = 2  # the place of the change among the columns
 
 
 def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
-    mark, colours, about = _markup(), _CHANGES[is_dark], escape(one.between)
+    mark, colours, about = _markup(), INK[is_dark], escape(one.between)
     change = mark["change"].format(colour=colours[one.colour], change=escape(one.change))
     value = mark["value"].format(value=escape(one.value))
     inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
     width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
-    drawn = _drawn(one, so_far, colours["line"], of_image)
+    said = f"{one.name} ({so_far})" if any(one.is_young) else one.name
+    drawn = spark(said, one.months, one.is_young, colours["line"], of_image)
     return [
         mark["name"].format(name=escape(one.name)),
         *(mark["cell"].format(about=about, inner=text) for text in inner),
         mark["drawn"].format(width=width, inner=drawn),
     ]
-
-
-def _drawn(one: Line, so_far: str, colour: str, width: str) -> str:
-    """Draw the months of a number: settled ones as a line, those that still move as dots that go on from it."""
-    known = [(i, v, young) for i, (v, young) in enumerate(zip(one.months, one.is_young, strict=True)) if v == v]
-    if len(known) < 2:
-        return ""
-    low, high = min(v for _, v, _ in known), max(v for _, v, _ in known)
-    step = (_WIDTH - 2 * _EDGE) / max(len(one.months) - 1, 1)
-
-    def at(i: int, v: float) -> str:
-        up = (v - low) / (high - low) if high > low else 0.5
-        return f"{_EDGE + i * step:.1f},{_HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE):.1f}"
-
-    mark = _markup()
-    settled = [at(i, v) for i, v, young in known if not young]
-    tail = [at(i, v) for i, v, young in known if young]
-    drawn = mark["solid"].format(points=" ".join(settled), colour=colour)
-    if tail:
-        drawn += mark["dotted"].format(points=" ".join([*settled[-1:], *tail]), colour=colour)
-    coded = b64encode(mark["svg"].format(width=_WIDTH, height=_HEIGHT, lines=drawn).encode()).decode()
-    about = escape(f"{one.name} ({so_far})" if tail else one.name)
-    return mark["image"].format(about=about, width=width, height=_HEIGHT, coded=coded)

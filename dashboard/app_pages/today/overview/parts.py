@@ -20,6 +20,8 @@ from dashboard.shared.findings import (
     Finding,
     carbon,
     difference,
+    enough,
+    few,
     headline,
     kept,
     likely_late,
@@ -31,6 +33,8 @@ from dashboard.shared.findings import (
 )
 from dashboard.shared.queries import Change, Number
 from dashboard.shared.settled import with_young
+from dashboard.shared.theme import is_dark
+from pipelines.metrics import Metric
 
 CARDS = 3
 
@@ -55,6 +59,8 @@ def carbon_per_sold(words: Words, per_hundred: Number, total: Number) -> str:
     """Say what returns emit per 100 units sold, or in all where sales are not known."""
     if per_hundred.status != "ok":
         return carbon(words, total)
+    if not enough(per_hundred):
+        return few(words, per_hundred)
     return told(words, "finding.carbon_per", per_hundred, kg=mass(words, per_hundred.value))
 
 
@@ -112,7 +118,7 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
             weight(moved_emitted),
         ),
     ]
-    if resold.status == "ok":
+    if resold.status == "ok" and enough(resold):
         sentence = told(words, "finding.resold", resold, share=words.percent(resold.value))
         found.append(Finding("dispositions", with_change(words, sentence, moved_resold), weight(moved_resold)))
     return most_important(found)
@@ -156,7 +162,7 @@ def cards(
                     _stake(words, rows, money, currency),
                 )
             )
-    for row in ranking[ranking["is_flagged"].astype(bool)].head(CARDS).to_dict("records") if len(ranking) else ():
+    for row in findings.standing_out(ranking).head(CARDS).to_dict("records"):
         rates = {"rate": words.percent(row["rate"], 0), "usual": words.percent(row["category_rate"], 0)}
         said = told(words, "do.product", row, name=str(row["name"]), **rates)
         finding = Finding("product", said, row["at_stake"], (("product", str(row["style_id"])),))
@@ -209,14 +215,21 @@ def lines(view: View, keys: Sequence[str]) -> None:
     for key in keys:
         found, change_of = queries.number(asked, key), queries.change(asked, key)
         said, colour, _ = findings.change(
-            words, None if key in queries.GROWING else change_of, queries.metric(key).good
+            words,
+            None if key in queries.GROWING | findings.STOCKS else change_of,
+            queries.metric(key).good,
+            found.n,
         )
         months = with_young(data.last_year(asked), key)
         rows.append(
             figures.Line(
                 findings.name(words, key),
                 words.quantity(found.value, found.unit),
-                words("tile.growing") if key in queries.GROWING else said,
+                words("tile.growing")
+                if key in queries.GROWING
+                else words("tile.stock")
+                if key in findings.STOCKS
+                else said,
                 colour,
                 tuple(months["value"].astype(float)),
                 tuple(months["is_young"]),
@@ -225,8 +238,7 @@ def lines(view: View, keys: Sequence[str]) -> None:
         )
         take_away.line(rows[-1].name, rows[-1].value, between(words, found), rows[-1].change)
     names = words("today.number"), words("today.value"), words("today.change"), words("today.months")
-    is_dark = st.context.theme.type == "dark"
-    st.html(figures.lines(rows, names, words("today.so_far"), is_dark=is_dark, is_narrow=is_telephone()))
+    st.html(figures.lines(rows, names, words("today.so_far"), is_dark=is_dark(), is_narrow=is_telephone()))
     behind = queries.DrillDown(keys[0], also=tuple(keys[1:]))
     controls(view, words("rows.numbers"), "tiles_today", behind, queries.numbers(asked, *keys))
     queries.unfiltered()

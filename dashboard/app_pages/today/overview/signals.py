@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 
 from dashboard.i18n import Words
-from dashboard.shared.findings import Finding, told
+from dashboard.shared.findings import FEWEST, Finding, told
 from pipelines.metrics import Metric
 
-FEWEST = 30  # promises due since it began
 OF_LAW = frozenset({"legal_refund", "legal_refund_kept", "refunds_due_soon", "late_refund_surcharge"})
 OF_UNIT = {"kg CO2e": "kg"}
 

@@ -1,0 +1,252 @@
+"""The pages for everybody: what axe finds, what the keyboard reaches, what is left at 200%, tables beside charts.
+
+What is tested how, and what does not hold, stands in docs/accessibility.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard.app_pages.today.overview import figures
+from dashboard.i18n import Words
+from dashboard.shared import blocks, charts
+from dashboard.shared.twin import twin
+from pipelines.settings import Settings
+from tests.pages import ADDRESSES, turn
+from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, TELEPHONE, served, sync_api
+
+HOME = Path(dashboard.__file__).parent
+SEEN = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
+GRAVE = ("serious", "critical")
+
+
+def test_a_table_says_what_the_marks_of_a_chart_say() -> None:
+    words = Words("en")
+    rates = pd.DataFrame({"label": ["FR", "DE"], "value": [0.25, 0.3], "low": [0.2, None], "high": [0.3, None]})
+    ranked = twin(charts.ranked(rates, words, "share", "Share", "country"), words)
+    assert ranked.to_numpy().tolist() == [["France", "25.0% (20.0% – 30.0%)"], ["Germany", "30.0%"]]
+    parts = pd.DataFrame({"label": ["a", "a"], "part": ["x", "y"], "value": [1.0, 2.0]})
+    stacked = twin(charts.stacked(parts, words, "units", "", "", ""), words)
+    assert stacked.to_numpy().tolist() == [["X", "A", "1 unit"], ["Y", "A", "2 units"]] or len(stacked) == 2
+    flow = pd.DataFrame({"source": ["sold", "sold"], "target": ["kept", "returned"], "units": [8, 2]})
+    assert twin(figures.flow(flow, words), words).iloc[:, -1].tolist() == ["8", "2"]
+    cells = go.Figure()
+    charts.cells_of(cells, [[0.5, None]], ["S", "M"], ["Red"], [["50%", ""]])
+    assert twin(cells, words).to_numpy().tolist() == [["Red, S", "50%"]]
+
+
+def walked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, AppTest]]:
+    """Open every address and part."""
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    for address in ADDRESSES:
+        turn(app, address).run()
+        parts = next((list(c.options) for c in app.get("button_group") if c.key == "part"), [""])
+        for part in parts:
+            if part != parts[0]:
+                next(c for c in app.get("button_group") if c.key == "part").set_value(part)
+                app.run()
+            yield f"{address}/{part}", app
+
+
+def test_every_chart_has_a_name_and_a_table(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, go.Figure] = {}
+    beside = blocks.table_beside
+
+    def kept(words: Words, line: Any, figure: go.Figure, title: str, key: str) -> None:
+        drawn[key] = figure
+        beside(words, line, figure, title, key)
+
+    monkeypatch.setattr(blocks, "table_beside", kept)
+    found, shown = [], 0
+    for at, app in walked(tiny_settings, monkeypatch):
+        found += [f"{at}: a chart has no name" for chart in app.get("plotly_chart") if not chart.proto.alt.strip()]
+        found += [f"{at}: {len(drawn)} tables"] if len(app.get("plotly_chart")) != len(drawn) else []
+        for key, figure in drawn.items():
+            table = twin(figure, app.session_state["view"].words)
+            found += [f"{at}: the table of {key} says nothing"] if table.empty or not table.iloc[:, -1].all() else []
+            found += [f"{at}: no way to the table of {key}"] if not _button(app, f"{key}_table_button") else []
+            shown += 1
+        drawn.clear()
+    assert found == []
+    assert shown > 25
+
+
+def _button(app: AppTest, key: str) -> Any:
+    return next((one for one in app.button if one.key == key), None)
+
+
+def test_a_click_shows_the_table_and_another_hides_it(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    turn(app, "carbon").run()
+    assert not app.table
+    _button(app, "emissions_parts_table_button").click().run()
+    (table,) = app.table
+    assert "Transport" in str(table.value)
+    _button(app, "emissions_parts_table_button").click().run()
+    assert not app.table
+    assert not app.exception
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a reader looks at the pages: width, theme, by telephone or not."""
+
+    width: int
+    theme: str
+
+    def opened(self, browser: Any) -> Any:
+        """Open a page of the browser that looks so."""
+        telephone = {"user_agent": TELEPHONE} if self.width < 600 else {}
+        context = browser.new_context(
+            viewport={"width": self.width, "height": 900}, locale="en-GB", color_scheme=self.theme, **telephone
+        )
+        context.set_default_timeout(PATIENCE)
+        return context.new_page()
+
+
+@pytest.fixture(scope="module")
+def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tiny_settings.warehouse, tmp_path_factory.mktemp("reached")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+def go_to(page: Any, link: str) -> None:
+    """Open a link and wait until its script has run and its charts are drawn."""
+    page.goto(link)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    page.wait_for_selector("h1")
+    drawn = "document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0"
+    page.wait_for_function(drawn)
+
+
+@SEEN
+@pytest.mark.parametrize("look", [Look(1440, "light"), Look(1440, "dark"), Look(390, "light"), Look(390, "dark")])
+def test_axe_finds_nothing_grave_on_any_page(address: str, browser: Any, look: Look) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="missing tool: axe-playwright-python"
+    ).Axe()
+    page, found, looked = look.opened(browser), [], 0
+    for name in ADDRESSES:
+        go_to(page, f"{address}/{name if name != ADDRESSES[0] else ''}")
+        answer = axe.run(page).response
+        looked += 1
+        assert len(answer["passes"]) > 15, name
+        for one in answer["violations"]:
+            nodes = [f"{node['html'][:160]} {node['failureSummary'][:120]}" for node in one["nodes"]]
+            found += [f"{name}: {one['id']}: {node}" for node in nodes if one["impact"] in GRAVE]
+            found += [f"{name}: {one['id']}: {node}" for node in nodes if one["id"] == "heading-order"]
+    page.context.close()
+    print(f"axe, {look.width} px, {look.theme}: pages {looked}, serious or critical {len(found)}")
+    assert found == []
+    assert looked == len(ADDRESSES)
+
+
+@SEEN
+def test_axe_finds_a_fault_that_is_there(address: str, browser: Any) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="missing tool: axe-playwright-python"
+    ).Axe()
+    page = Look(1440, "light").opened(browser)
+    go_to(page, f"{address}/returns")
+    pale = "position:fixed;top:0;left:0;z-index:999999;margin:0;background:#fff;color:#bbb"
+    faults = f'<button></button><p style="{pale}">pale</p>'
+    page.evaluate("(faults) => document.body.insertAdjacentHTML('beforeend', faults)", faults)
+    found = {one["id"] for one in axe.run(page).response["violations"] if one["impact"] in GRAVE}
+    page.context.close()
+    assert found == {"button-name", "color-contrast"}
+
+
+@SEEN
+def test_the_page_says_its_language(address: str, browser: Any) -> None:
+    page = Look(1440, "light").opened(browser)
+    said = "document.documentElement.lang"
+    go_to(page, f"{address}/returns?lang=fr")
+    page.wait_for_function(f"{said} === 'fr'")
+    page.get_by_role("radio", name="EN").click()
+    page.wait_for_function(f"{said} === 'en'")
+    page.get_by_role("radio", name="FR").click()
+    page.wait_for_function(f"{said} === 'fr'")
+    assert page.title()
+    page.context.close()
+
+
+CONTROLS = (
+    "a[href], button, input, select, textarea, summary, [tabindex='0'], [role=radio], [role=checkbox], [role=switch]"
+)
+REACHABLE = f"""() => {{
+  const seen = (e) => e.checkVisibility({{ visibilityProperty: true, opacityProperty: false }}) && !e.disabled
+    && e.tabIndex >= 0 && !e.closest('[aria-hidden=true], [inert]');
+  const one = (e) => e.getAttribute('role') === 'radio' || e.type === 'radio'
+    ? e.closest('[role=radiogroup]') : e;
+  window.wanted = [...new Set([...document.querySelectorAll("{CONTROLS}")].filter(seen).map(one))];
+  window.reached = new Set();
+  window.unseen = [];
+  return window.wanted.length;
+}}"""
+NOTED = """() => {
+  const looks = (e) => { let s = ''; for (let x = e, i = 0; x && i < 5; x = x.parentElement, i++) {
+    const c = getComputedStyle(x);
+    s += [c.outlineStyle, c.outlineColor, c.boxShadow, c.borderColor, c.backgroundColor, c.color, c.textDecoration]; }
+    return s; };
+  if (window.last && looks(window.last.e) === window.last.s) window.unseen.push(window.last.e.outerHTML.slice(0, 160));
+  const e = document.activeElement;
+  const drawsItself = !e || e.matches('body, main, canvas, canvas *') || e.querySelector('canvas');
+  window.last = drawsItself ? null
+    : { e, s: looks(e) };
+  const at = window.wanted.find((w) => w === e || (w && w.getAttribute('role') === 'radiogroup' && w.contains(e)));
+  if (at) window.reached.add(at);
+}"""
+"""What has the focus looks otherwise without it; a table draws its focus on its canvas, and `main` only scrolls."""
+
+
+@SEEN
+@pytest.mark.parametrize("name", ["today", "returns", "products", "delays", "try-policy", "carbon", "add"])
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(address: str, browser: Any, name: str) -> None:
+    page = Look(1440, "light").opened(browser)
+    go_to(page, f"{address}/{name if name != ADDRESSES[0] else ''}")
+    wanted = page.evaluate(REACHABLE)
+    for _ in range(3 * wanted + 20):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(250)  # a ring that fades in is there
+        page.evaluate(NOTED)
+        if page.evaluate("window.reached.size === window.wanted.length"):
+            break
+    missed = page.evaluate("window.wanted.filter((w) => !window.reached.has(w)).map((w) => w.outerHTML.slice(0, 160))")
+    unseen = page.evaluate("[...new Set(window.unseen)]")
+    page.context.close()
+    assert missed == []
+    assert unseen == []
+    assert wanted > 10
+
+
+@SEEN
+@pytest.mark.parametrize("width", [720, 320], ids=["1440 at 200%", "1280 at 400%"])
+def test_a_page_that_is_zoomed_loses_nothing(address: str, browser: Any, width: int) -> None:
+    """A window of half the width is what 200% leave of it; at 400% it is read in one column."""
+    page, found = Look(width, "light").opened(browser), []
+    for name in ADDRESSES:
+        go_to(page, f"{address}/{name if name != ADDRESSES[0] else ''}")
+        wide = page.evaluate(
+            "Math.max(...['[data-testid=stMain]', 'html'].map((s) => document.querySelector(s))"
+            ".map((e) => e.scrollWidth - e.clientWidth))"
+        )
+        found += [f"{name} is {wide} px too wide"] if wide > 0 else []
+    page.context.close()
+    assert found == []
