@@ -16,6 +16,7 @@
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── AlertError           a rule cannot speak, or an address cannot be told
+    ├── PlanError            a target, a note or a saved view cannot be kept, or there is none of that number
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
@@ -122,6 +123,10 @@ class ActionError(BackhaulError):
 
 class AlertError(BackhaulError):
     """A rule cannot speak, or an address cannot be told."""
+
+
+class PlanError(BackhaulError):
+    """A target, a note or a saved view cannot be kept, or there is none of that number."""
 
 
 class PolicyError(BackhaulError):

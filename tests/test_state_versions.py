@@ -19,7 +19,7 @@ from pipelines.warehouse.state_tables import STATE
 NEXT = """
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{next}", "{now}"
 
 
 def upgrade():
@@ -36,12 +36,16 @@ def content(settings: Settings, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
+NOW, LATER = state.VERSION, state.VERSION + 1
+
+
 def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str) -> None:
-    """Have a version 2, which renames what people wrote and runs one statement more."""
+    """Have a version more, which renames what people wrote and runs one statement more."""
     shutil.copytree(state.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "v0002_remark.py").write_text(NEXT.format(then=then))
+    text = NEXT.format(then=then, next=f"{LATER:04}", now=f"{NOW:04}")
+    (folder / "versions" / f"v{LATER:04}_remark.py").write_text(text)
     monkeypatch.setattr(state, "MIGRATIONS", folder)
-    monkeypatch.setattr(state, "VERSION", 2)
+    monkeypatch.setattr(state, "VERSION", LATER)
 
 
 def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings: Settings) -> None:
@@ -65,11 +69,11 @@ def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(
         assert connection.exec_driver_sql("SELECT remark FROM action").scalar_one() == "asked the carrier"
     older.close()
     assert file.read_bytes() == before
-    monkeypatch.setattr(state, "STATE", type(STATE)())  # of version 2 the tables are another matter
+    monkeypatch.setattr(state, "STATE", type(STATE)())  # of the next version the tables are another matter
     state.State(settings.warehouse).remember("told_build", "b")
     assert content(settings, "SELECT remark FROM action") == [("asked the carrier",)]
-    assert content(settings, "SELECT version_num FROM alembic_version") == [("0002",)]
-    monkeypatch.setattr(state, "VERSION", 1)
+    assert content(settings, "SELECT version_num FROM alembic_version") == [(f"{LATER:04}",)]
+    monkeypatch.setattr(state, "VERSION", NOW)
     with pytest.raises(WarehouseDamaged, match="newer version of Backhaul"):
         state.State(settings.warehouse).remember("told_build", "c")
 
@@ -82,8 +86,8 @@ def test_a_step_that_fails_halfway_leaves_the_file_as_it_was(
     with pytest.raises(WarehouseDamaged):
         state.State(settings.warehouse).remember("told_build", "b")
     assert content(settings, "SELECT note FROM action") == [("asked the carrier",)]
-    assert content(settings, "SELECT version_num FROM alembic_version") == [("0001",)]
-    assert content(settings, "PRAGMA user_version") == [(1,)]
+    assert content(settings, "SELECT version_num FROM alembic_version") == [(f"{NOW:04}",)]
+    assert content(settings, "PRAGMA user_version") == [(NOW,)]
 
 
 def test_a_file_that_lacks_what_its_version_has_is_put_back(copy_of_tiny: Settings) -> None:

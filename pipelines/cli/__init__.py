@@ -20,6 +20,7 @@ for subject in (
     "carbon",
     "actions",
     "alerts",
+    "plan",
     "tools",
     "access",
 ):

@@ -103,6 +103,11 @@ NOTED = {
         "action update",
         "alert add",
         "alert withdraw",
+        "target set",
+        "target import",
+        "target withdraw",
+        "annotation add",
+        "annotation withdraw",
         "factors import",
         "factors use",
         "parameters import",
@@ -271,6 +276,15 @@ def question_of(since: str | None = None, until: str | None = None, as_of: str |
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
     return Question(since=first, until=last, as_of=day_of(as_of, "--as-of"))
+
+
+class Against(StrEnum):
+    """What a metric is compared with."""
+
+    before = "before"
+    year = "year"
+    to_date = "to-date"
+    target = "target"
 
 
 class Part(StrEnum):

@@ -49,7 +49,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-VERSION = 1
+VERSION = 2
 """Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
