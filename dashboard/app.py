@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import access, address, blocks, filters, places, queries, take_away, upload
+from dashboard.shared import access, address, blocks, filters, places, queries, take_away, upload, views
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -41,3 +41,4 @@ except BackhaulError as error:  # a sentence that says what, where and what to d
 except places.PageEnded:
     pass
 address.leave(words, said)
+views.fill(words)

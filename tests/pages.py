@@ -9,7 +9,7 @@ from dashboard.shared import places
 
 ADDRESSES = [sheet.address for sheet in places.SHEETS]
 SUBJECTS = list(dict.fromkeys(sheet.subject for sheet in places.SHEETS))
-WITHOUT_NUMBERS = {sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "policies")}
+WITHOUT_NUMBERS = {sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "plan", "policies")}
 
 
 def turn(app: AppTest, address: str) -> AppTest:

@@ -220,7 +220,22 @@ def test_the_documents_say_it_the_same_way() -> None:
 ALIKE = frozenset(
     {
         *("Action", "Actions", "Bus", "CSV", "Date", "Description", "Distance", "Excel", "France", "Grade"),
-        *("Luxembourg", "Mode", "Note", "PDF", "PNG", "Pages", "Parquet", "Photo", "Portugal", "SVG", "Score", "Site"),
+        *(
+            "Luxembourg",
+            "Mode",
+            "Note",
+            "Notes",
+            "PDF",
+            "PNG",
+            "Pages",
+            "Parquet",
+            "Photo",
+            "Portugal",
+            "Promotion",
+            "SVG",
+            "Score",
+            "Site",
+        ),
         *("Sites", "Source", "Sources", "Table", "Total", "Train", "Transport", "Type", "Version", "Web"),
         *("distances", "kg", "total", "Distance (km)", "kg CO2e", "{points} pt", "{points} pts"),
     }

@@ -129,6 +129,14 @@ def changed(what: str) -> None:
         audit.note(Settings(), "changed", reader, what, DOOR)
 
 
+def saved(what: str) -> Reader:
+    """Write down that the reader keeps or changes what is theirs to write; raises AccessError where they may not."""
+    reader = check("save")
+    if is_on():
+        audit.note(Settings(), "changed", reader, what, DOOR)
+    return reader
+
+
 def exported(what: str, make: Callable[[], bytes]) -> bytes:
     """Make a file for the reader and write it down; raises AccessError where they may not have one."""
     reader = check("export")

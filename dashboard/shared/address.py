@@ -135,6 +135,16 @@ def view(**more: Any) -> list[tuple[str, str]]:
     return [(name, str(code)) for name, codes in listed.items() for code in codes]
 
 
+def written() -> Codes:
+    """Give the whole view as the last run that ended wrote it."""
+    return dict(_address().written or {})
+
+
+def here() -> str:
+    """Give the address of the page that is shown, without what follows it; nothing without a browser."""
+    return _place()
+
+
 def leave(words: Words, place: Any) -> None:
     """End a run: say in a place of the page what the address named in vain, and write it anew."""
     address = _address()

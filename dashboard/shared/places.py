@@ -69,6 +69,7 @@ SHEETS = (
     Sheet("checks", "settings", "data", ("checks", "quarantine", "coverage")),
     Sheet("add", "settings", "data", ("add",), is_first=False),
     Sheet("sources", "settings", "data", ("sources", "builds"), is_first=False),
+    Sheet("targets", "settings", "plan", ("targets", "notes", "views")),
     Sheet("definitions", "settings", "data", ("definitions", "factors"), is_first=False),
 )
 """Every address, place by place in the order of the menu; the first is the one that opens."""

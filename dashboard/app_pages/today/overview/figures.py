@@ -92,11 +92,15 @@ _CHANGES = {
     True: {"green": "#5CC08B", "red": "#E98583", "gray": "#A9B6C0", "line": "#6EB8D2"},
 }
 """Colours of a change and of a line on a light and on a dark ground, each 4.5:1 or more against it."""
+_TICK = "#93A1AD"  # of the target of a month
 
 
 @dataclass(frozen=True)
 class Line:
-    """One number: its name, value, change with its colour, months, which of them still move, and its interval."""
+    """One number: its name, value, change with its colour, months, which of them still move, and its interval.
+
+    `target` says whether it misses its target, in `target_colour`; `targets` are those of the months, NaN without one.
+    """
 
     name: str
     value: str
@@ -105,6 +109,9 @@ class Line:
     months: tuple[float, ...]
     is_young: tuple[bool, ...]
     between: str = ""
+    target: str = ""
+    target_colour: str = "gray"
+    targets: tuple[float, ...] = ()
 
 
 @cache
@@ -136,8 +143,9 @@ def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
     width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
     drawn = _drawn(one, so_far, colours["line"], of_image)
+    said = mark["target"].format(colour=colours[one.target_colour], target=escape(one.target)) if one.target else ""
     return [
-        mark["name"].format(name=escape(one.name)),
+        mark["name"].format(name=escape(one.name), target=said),
         *(mark["cell"].format(about=about, inner=text) for text in inner),
         mark["drawn"].format(width=width, inner=drawn),
     ]
@@ -148,17 +156,21 @@ def _drawn(one: Line, so_far: str, colour: str, width: str) -> str:
     known = [(i, v, young) for i, (v, young) in enumerate(zip(one.months, one.is_young, strict=True)) if v == v]
     if len(known) < 2:
         return ""
-    low, high = min(v for _, v, _ in known), max(v for _, v, _ in known)
+    aims = [(i, v) for i, v in enumerate(one.targets) if v == v]
+    every = [*(v for _, v, _ in known), *(v for _, v in aims)]
+    low, high = min(every), max(every)
     step = (_WIDTH - 2 * _EDGE) / max(len(one.months) - 1, 1)
 
-    def at(i: int, v: float) -> str:
+    def at(i: float, v: float) -> str:
         up = (v - low) / (high - low) if high > low else 0.5
         return f"{_EDGE + i * step:.1f},{_HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE):.1f}"
 
     mark = _markup()
     settled = [at(i, v) for i, v, young in known if not young]
     tail = [at(i, v) for i, v, young in known if young]
-    drawn = mark["solid"].format(points=" ".join(settled), colour=colour)
+    ticks = (f"{at(max(i - 0.4, 0), v)} {at(min(i + 0.4, len(one.months) - 1), v)}" for i, v in aims)
+    drawn = "".join(mark["tick"].format(points=points, colour=_TICK) for points in ticks)
+    drawn += mark["solid"].format(points=" ".join(settled), colour=colour)
     if tail:
         drawn += mark["dotted"].format(points=" ".join([*settled[-1:], *tail]), colour=colour)
     coded = b64encode(mark["svg"].format(width=_WIDTH, height=_HEIGHT, lines=drawn).encode()).decode()
