@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import access, address, blocks, filters, places, queries, reach, take_away, upload
+from dashboard.shared import access, address, blocks, filters, places, queries, reach, take_away, upload, views
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -41,4 +41,5 @@ except BackhaulError as error:  # a sentence that says what, where and what to d
 except places.PageEnded:
     pass
 address.leave(words, said)
+views.fill(words)
 reach.say(words.language)  # last: above the page it would leave a gap

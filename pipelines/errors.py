@@ -18,6 +18,7 @@
     ├── WorkError            a row of a work list cannot be changed as asked; names the field
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── SubscriptionError    a subscription can never be sent, or there is none of that number; names the field
+    ├── PlanError            a target, a note or a saved view cannot be kept, or there is none of that number
     ├── PolicyError          a policy cannot be read, found or published
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
@@ -140,6 +141,10 @@ class SubscriptionError(BackhaulError):
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class PlanError(BackhaulError):
+    """A target, a note or a saved view cannot be kept, or there is none of that number."""
 
 
 class PolicyError(BackhaulError):

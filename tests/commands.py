@@ -30,6 +30,12 @@ READERS = {
             "What share of sales will be returned?",
             "backhaul metric ultimate_return_rate --from 2025-10-01 --to 2025-12-31",
         ),
+        ("Set a target", "backhaul target set ultimate_return_rate 25% --from 2025-10-01"),
+        ("Was the target met?", "backhaul metric ultimate_return_rate --by month --from 2025-10-01 --against target"),
+        (
+            "How is that against last year?",
+            "backhaul metric promise_kept --from 2025-11-03 --to 2025-11-30 --against year",
+        ),
         ("How accurate were past estimates?", "backhaul backtest"),
         ("How many returns in the next weeks?", "backhaul forecast --measure inspection_units --by place_id"),
         (
@@ -41,6 +47,10 @@ READERS = {
         ("Which categories have the highest return rate?", "backhaul metric ultimate_return_rate --by category"),
         ("Which changes are not logged as actions?", "backhaul action list --suggested"),
         ("Log an action", "backhaul action add size_note --on style_id=shop:DR0061 --effective 2025-06-02"),
+        (
+            "Note what happened on a day",
+            "backhaul annotation add 'New sizing' --on 2025-09-15 --kind product --where category=dresses",
+        ),
         ("How are return reasons worded?", "backhaul reasons"),
     ),
     "Operations": (

@@ -10,7 +10,7 @@ from dashboard.shared import places
 ADDRESSES = [sheet.address for sheet in places.SHEETS]
 SUBJECTS = list(dict.fromkeys(sheet.subject for sheet in places.SHEETS))
 WITHOUT_NUMBERS = {
-    sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "policies", "alerts", "subscriptions")
+    sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "plan", "policies", "alerts", "subscriptions")
 }
 
 

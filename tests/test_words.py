@@ -220,7 +220,7 @@ def test_the_documents_say_it_the_same_way() -> None:
 ALIKE = frozenset(
     {
         *("Action", "Actions", "Bus", "CSV", "Date", "Description", "Distance", "Excel", "France", "Grade"),
-        *("Journal",),
+        *("Journal", "Notes", "Promotion"),
         *("Luxembourg", "Mode", "Note", "PDF", "PNG", "Pages", "Parquet", "Photo", "Portugal", "SVG", "Score", "Site"),
         *("Sites", "Source", "Sources", "Table", "Total", "Train", "Transport", "Type", "Version", "Web"),
         *("distances", "kg", "total", "Distance (km)", "kg CO2e", "{points} pt", "{points} pts"),

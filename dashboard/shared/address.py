@@ -135,6 +135,16 @@ def view(**more: Any) -> list[tuple[str, str]]:
     return [(name, str(code)) for name, codes in listed.items() for code in codes]
 
 
+def written() -> Codes:
+    """Give the whole view as the last run that ended wrote it."""
+    return dict(_address().written or {})
+
+
+def here() -> str:
+    """Give the address of the page that is shown, without what follows it; nothing without a browser."""
+    return _place()
+
+
 def unknowns() -> list[tuple[str, str]]:
     """List what the address named in vain: names and codes that no control of the page knew."""
     address = _address()

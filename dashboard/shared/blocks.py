@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import address, charts, findings, places, queries, settled, take_away
+from dashboard.shared import address, charts, findings, places, planned, queries, settled, take_away
 from dashboard.shared.controls import controls, mark_at, narrowed, table_beside
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
@@ -150,6 +150,9 @@ def tile(view: View, key: str, extra: str = "") -> None:
     delta, colour, arrow = findings.change(words, change, queries.metric(key).good, found.n)
     if key in queries.GROWING | findings.STOCKS:
         delta = words("tile.growing" if key in queries.GROWING else "tile.stock")
+    target = planned.said(view, key).whole(words)
+    if view.is_against_target:
+        (delta, colour, target), arrow = planned.as_change(view, key), "off"
     about = (
         definition(words, key)
         + interval(words, found)
@@ -157,11 +160,12 @@ def tile(view: View, key: str, extra: str = "") -> None:
         + ("\n\n" + findings.caution(words, found) if found.caution else "")
     )
     rests = words("tile.coverage", share=findings.covered(words, found)) if found.coverage < 1 else ""
-    take_away.line(label, words.quantity(found.value, found.unit), between(words, found), delta)
+    of_change = " · ".join(filter(None, [delta, target]))
+    take_away.line(label, words.quantity(found.value, found.unit), between(words, found), of_change)
     if found.caution:
         label = f":orange[:material/warning:] {label}"
     drifts = words("tile.caution") if "delay_drift" in found.caution else ""
-    beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra, unfiltered]))
+    beside = " · ".join(filter(None, [between(words, found), target, drifts, rests, extra, unfiltered]))
     with st.container(border=True, height="stretch", gap="small"):
         st.metric(
             label,
@@ -296,12 +300,14 @@ def _chart(
     view: View, figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
+    figure, notes = planned.on_chart(view, figure, behind)
     plain, figure = figure, charts.inert_texts(figure)
-    take_away.part(key, figure, alt)
+    take_away.part(key, figure, alt, notes=notes or ())
     figure = charts.inked(figure, INK[is_dark()]["text"])
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
-        line = controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        planned.under_chart(notes)
+        line = controls(view, alt, key, None, pd.DataFrame() if seen is None else seen, is_over_time=notes is not None)
         table_beside(view.words, line, plain, alt, key)
         return
     marks = charts.marks(figure) if behind.by else []
@@ -314,8 +320,10 @@ def _chart(
         )
     else:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
+    planned.under_chart(notes)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
-    line = controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
+    at, every = mark_at(behind, codes), [mark_at(behind, mark) for mark in marks]
+    line = controls(view, alt, key, behind, seen, at, every, is_over_time=notes is not None)
     table_beside(view.words, line, plain, alt, key)
 
 

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.i18n import Words, inert
-from dashboard.shared import access, columns, filters, findings, queries, rows_behind, take_away
+from dashboard.shared import access, columns, filters, findings, planned, queries, rows_behind, take_away
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
 from dashboard.shared.twin import twin
@@ -44,6 +44,8 @@ def controls(
     seen: pd.DataFrame,
     at: queries.Mark = (),
     marks: Sequence[queries.Mark] = (),
+    *,
+    is_over_time: bool = False,
 ) -> DeltaGenerator:
     """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
 
@@ -72,6 +74,10 @@ def controls(
                     on_click=_clear,
                     args=(key,),
                 )
+        if behind is not None and key.startswith("tiles_"):
+            planned.offer_target(view, key, (behind.key, *behind.also))
+        if is_over_time:
+            planned.offer_note(view, key)
         if not access.may("export"):
             return line
         with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):

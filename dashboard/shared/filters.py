@@ -6,7 +6,6 @@ What was chosen leaves as one frozen `View`; pages read it and nothing else. Day
 included.
 """
 
-import calendar
 import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,9 @@ from typing import Any
 import streamlit as st
 
 from dashboard.i18n import LANGUAGES, Words, inert
-from dashboard.shared import access, address, names, queries
+from dashboard.shared import access, address, names, queries, views
+from models import periods
+from models.periods import DAY, Span
 from pipelines.errors import AccessError
 from pipelines.why import why
 
@@ -28,15 +29,14 @@ PICKED = ("return_reason", "style_id", "size", "colour", "disposition", "return_
 """Dimensions that have no control of their own: a click in a chart or a table sets them, a chip takes them back."""
 SHOWN_VALUES = 2  # of a filter, on its chip
 PERIODS = ("12m", "6m", "90d", "30d", "ytd", "all", "custom")
-COMPARISONS = ("before", "year", "none")
-
-Span = tuple[dt.date, dt.date]
-_DAY = dt.timedelta(days=1)
+COMPARISONS = ("before", "year", "to_date", "target", "none")
+OF_A_YEAR = ("ytd", "custom")
+"""Periods that the year to date is compared over."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Everything a page needs: where to read, which days, against which days, under which filters, in which words."""
+    """Everything a page needs: where to read, which days, against which days or targets, which filters and words."""
 
     source: queries.Source
     since: dt.date
@@ -44,6 +44,7 @@ class View:
     against: Span | None
     where: tuple[tuple[str, tuple[str, ...]], ...]
     words: Words
+    is_against_target: bool = False
 
     @property
     def currency(self) -> str:
@@ -73,7 +74,7 @@ def bar(warehouse: Path, words: Words) -> View:
 
     A telephone has one pill that opens all of them.
     """
-    source = queries.source(warehouse)
+    source = views.source(warehouse, words)
     for dimension, code in st.session_state.pop("picked", {}).items():  # a mark that was chosen on the page
         st.session_state[widget_key(dimension)] = [code]
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key="filters"):
@@ -84,6 +85,7 @@ def bar(warehouse: Path, words: Words) -> View:
         else:
             view = _controls(source, words, pill=_pill)
         _chips(view)
+        views.controls(words, source, is_narrow=is_telephone())
         if not is_telephone():
             st.space("stretch")
             language_switch()
@@ -107,9 +109,18 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
     first, last = queries.days(source)
     address.choice("period", PERIODS, PERIODS[0])
     address.choice("against", COMPARISONS, COMPARISONS[0])
-    period, comparison = str(st.session_state["period"]), str(st.session_state["against"])
+    comparison = str(st.session_state["against"])
+    if comparison == "to_date" and st.session_state["period"] not in OF_A_YEAR:
+        st.session_state["period"] = OF_A_YEAR[0]
+    period = str(st.session_state["period"])
     with pill(words(f"period.{period}"), ":material/date_range:"):
-        st.radio(words("filter.period"), PERIODS, format_func=lambda p: words(f"period.{p}"), key="period")
+        st.radio(
+            words("filter.period"),
+            PERIODS,
+            format_func=lambda p: words(f"period.{p}"),
+            key="period",
+            on_change=_another_period,
+        )
         since, until = _custom(words, first, last) if period == "custom" else span(period, first, last)
     against = words.pair(words("filter.comparison"), _small(words(f"comparison.{comparison}")))
     with pill(against, ":material/compare_arrows:"):
@@ -125,7 +136,14 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
     for dimension in PICKED:
         where |= _picked(source, dimension)
     said = replace(words, zone=names.zone(source))
-    return View(source, since, until, compared(comparison, since, until), tuple(where.items()), said)
+    against_days = compared(comparison, since, until)
+    return View(source, since, until, against_days, tuple(where.items()), said, comparison == "target")
+
+
+def _another_period() -> None:
+    """Compare the year to date no longer, when another period is chosen."""
+    if st.session_state["against"] == "to_date" and st.session_state["period"] not in OF_A_YEAR:
+        st.session_state["against"] = COMPARISONS[0]
 
 
 def _small(text: str) -> str:
@@ -263,16 +281,6 @@ def _days_of(listed: list[str], first: dt.date, last: dt.date) -> Span | None:
     return None
 
 
-def months_before(day: dt.date, months: int) -> dt.date:
-    """Go back whole months, to the month's last day at the latest.
-
-    >>> months_before(dt.date(2026, 3, 31), 1)
-    datetime.date(2026, 2, 28)
-    """
-    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
-
-
 def span(period: str, first: dt.date, last: dt.date) -> Span:
     """Give the days of a period that ends on the last observed day and starts no earlier than the first.
 
@@ -280,28 +288,27 @@ def span(period: str, first: dt.date, last: dt.date) -> Span:
     (datetime.date(2025, 2, 1), datetime.date(2026, 1, 31))
     """
     starts = {
-        "12m": months_before(last + _DAY, 12),
-        "6m": months_before(last + _DAY, 6),
-        "90d": last - 89 * _DAY,
-        "30d": last - 29 * _DAY,
+        "12m": periods.months_before(last + DAY, 12),
+        "6m": periods.months_before(last + DAY, 6),
+        "90d": last - 89 * DAY,
+        "30d": last - 29 * DAY,
         "ytd": last.replace(month=1, day=1),
     }
     return max(starts.get(period, first), first), last
 
 
 def compared(comparison: str, since: dt.date, until: dt.date) -> Span | None:
-    """Give the days to compare with; a period of whole months is compared with as many months.
+    """Give the days to compare with; None where a number is compared with none.
 
-    >>> compared("before", dt.date(2025, 2, 1), dt.date(2026, 1, 31))
-    (datetime.date(2024, 2, 1), datetime.date(2025, 1, 31))
-    >>> compared("before", dt.date(2026, 1, 2), dt.date(2026, 1, 31))
-    (datetime.date(2025, 12, 3), datetime.date(2026, 1, 1))
+    >>> compared("year", dt.date(2026, 1, 5), dt.date(2026, 1, 11))
+    (datetime.date(2025, 1, 6), datetime.date(2025, 1, 12))
+    >>> compared("to_date", dt.date(2026, 1, 1), dt.date(2026, 1, 31))
+    (datetime.date(2025, 1, 1), datetime.date(2025, 1, 31))
     """
-    if comparison == "none":
-        return None
-    following = until + _DAY
+    if comparison == "before":
+        return periods.before(since, until)
     if comparison == "year":
-        return months_before(since, 12), months_before(following, 12) - _DAY
-    months = (following.year - since.year) * 12 + following.month - since.month
-    is_whole = since.day == following.day and months > 0
-    return (months_before(since, months) if is_whole else since - (following - since)), since - _DAY
+        return periods.same_weeks(since, until)
+    if comparison == "to_date":
+        return periods.months_before(since, 12), periods.months_before(until, 12)
+    return None

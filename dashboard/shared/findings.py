@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dashboard.i18n import Words, inert
+from dashboard.shared.plan import Judged
 from dashboard.shared.queries import Change, Number, metric
 from pipelines.metrics import losses
 
@@ -124,6 +125,28 @@ def change(words: Words, found: Change | None, good: str, n: float) -> tuple[str
     up = found.difference > 0
     colour: Colour = "gray" if good not in ("up", "down") else "green" if (good == "up") == up else "red"
     return text, colour, "up" if up else "down"
+
+
+def apart(words: Words, gap: float, unit: str) -> str:
+    """Write how far two numbers are apart, without a sign: points for shares."""
+    return words.points(abs(gap)) if unit == "share" else words.quantity(abs(gap), unit)
+
+
+def against_target(words: Words, found: Judged) -> tuple[str, str, Colour]:
+    """Say what the target of a number is, whether it is missed, and in which colour.
+
+    It is grey but beyond noise and with enough cases. Where the target began within the days of the view, the number
+    since is said with it.
+    """
+    gap = apart(words, found.difference, found.unit) if found.difference == found.difference else ""
+    side = words("target.above" if found.difference > 0 else "target.below")
+    said = words(f"target.{found.verdict}", gap=gap, side=side)
+    of = words("target.of", target=words.quantity(found.target.value, found.unit))
+    if found.since is not None:
+        value = words.quantity(found.value, found.unit)
+        of = words("target.of_since", target=of, day=words.day(found.since), value=value)
+    colours: dict[str, Colour] = {"met": "green", "missed": "red"}
+    return of, said, colours.get(found.verdict, "gray")
 
 
 def difference(words: Words, found: Change) -> str:

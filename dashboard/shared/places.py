@@ -71,6 +71,7 @@ SHEETS = (
     Sheet("sources", "settings", "data", ("sources", "builds"), is_first=False),
     Sheet("alerts", "settings", "alerts"),
     Sheet("subscriptions", "settings", "subscriptions"),
+    Sheet("targets", "settings", "plan", ("targets", "notes", "views")),
     Sheet("definitions", "settings", "data", ("definitions", "factors"), is_first=False),
     Sheet("accessibility", "settings", "data", ("reach",), is_first=False),
 )

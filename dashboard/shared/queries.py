@@ -233,9 +233,9 @@ def stands_alone(asked: PageQuestion) -> None:
     _unfiltered.names |= {name for name, _ in asked.where}
 
 
-def source(warehouse: Path) -> Source:
-    """Name the build this reader sees; raises WarehouseMissing before the first."""
-    build_id = current_id(warehouse)
+def source(warehouse: Path, build_id: str | None = None) -> Source:
+    """Name the build this reader sees, or the one that is asked for; raises WarehouseMissing before the first."""
+    build_id = build_id or current_id(warehouse)
     if build_id is None:
         current_build(warehouse)
     found = Source(warehouse.absolute(), str(build_id), access.current().scope)

@@ -6,6 +6,7 @@ takes the place of what it was. Files are made when they are asked for.
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -78,12 +79,13 @@ def line(label: str, value: str, interval: str, note: str) -> None:
     _said().lines[label] = (plain(label), plain(value), plain(interval), plain(note))
 
 
-def part(key: str, shown: go.Figure | pd.DataFrame, about: str, total: int = 0) -> None:
-    """Keep a chart, or the texts of a table of so many rows."""
+def part(key: str, shown: go.Figure | pd.DataFrame, about: str, total: int = 0, *, notes: Sequence[str] = ()) -> None:
+    """Keep a chart with what the numbers on it mean, or the texts of a table of so many rows."""
     page = _said()
     before = page.parts.get(key)
     title, about = before.title if before else page.section, plain(about)
-    page.parts[key] = Part(title, "" if about in (title, page.title) else about, shown, total)
+    lines = [*([] if about in (title, page.title) else [about]), *map(plain, notes)]
+    page.parts[key] = Part(title, "\n".join(lines), shown, total)
 
 
 def offer_pictures(words: Words, key: str) -> None:

@@ -22,6 +22,7 @@ for subject in (
     "work",
     "alerts",
     "subscriptions",
+    "plan",
     "tools",
     "access",
 ):

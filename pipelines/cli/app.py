@@ -44,6 +44,20 @@ subscribe_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(subscribe_app)
+target_app = typer.Typer(
+    name="target",
+    help="Targets of numbers, for the whole shop or a part of it, from a day on.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(target_app)
+annotation_app = typer.Typer(
+    name="annotation",
+    help="Notes on a day, drawn on charts over time.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(annotation_app)
 policy_app = typer.Typer(
     name="policy",
     help="Return policies: list, compare, check and publish versions.",

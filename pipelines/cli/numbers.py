@@ -1,14 +1,16 @@
 """Verbs that answer with metrics."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.app import app
 from pipelines.cli.console import errors
 from pipelines.cli.options import (
+    Against,
     AsOf,
     By,
     Format,
@@ -28,6 +30,12 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_rows, records_of, why_lacking
 from pipelines.errors import BackhaulError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipelines.metrics.question import Question
+    from pipelines.warehouse.engine import Build
 
 
 @app.command(epilog=example("backhaul metrics --format json"))
@@ -49,6 +57,8 @@ def metrics(output: FormatOption = Format.table) -> None:
     epilog=example("backhaul metric ultimate_return_rate --by category --from 2025-10-01 --to 2025-12-31")
     + "\n\n"
     + example("backhaul metric promise_kept --by promise --where country=FR --format json")
+    + "\n\n"
+    + example("backhaul metric ultimate_return_rate --from 2025-12-01 --to 2025-12-31 --against target")
 )
 def metric(
     key: Key,
@@ -57,6 +67,15 @@ def metric(
     until: Until = None,
     where: Where = None,
     as_of: AsOf = None,
+    against: Annotated[
+        Against | None,
+        typer.Option(
+            help=(
+                "Compare with the period before, the same weeks of last year (52 weeks back), the year up to --to with"
+                " last year's, or the target."
+            )
+        ),
+    ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -67,7 +86,7 @@ def metric(
     found = declared.metric(key)
     with opened(warehouse) as build:
         question = question.but(where=filters_of(build, key, where))
-        answer = declared.answer(build, key, question, by=groups)
+        answer = _answered(build, key, question, groups, against, warehouse)
         why = "" if len(answer) else str(declared.answer(build, key, question)["reason"].iloc[0])
     rows = [
         {str(k): v.date() if isinstance(v, datetime) else v for k, v in row.items()}  # a month is a day, not a time
@@ -87,6 +106,43 @@ def metric(
         print_rows(rows, output, f"{found.name[0]} ({unit}, {found.dated}): {found.sentence[0]}", why)
     else:
         print_rows(rows, output, why=why)
+
+
+def _answered(
+    build: "Build", key: str, question: "Question", groups: Sequence[str], against: Against | None, warehouse: str
+) -> "pd.DataFrame":
+    """Answer a metric, alone or beside what it is compared with."""
+    from models import periods
+    from pipelines import metrics as declared
+    from pipelines.metrics.bind import observed
+    from pipelines.metrics.question import time_grain
+
+    if against is None:
+        return declared.answer(build, key, question, by=groups)
+    if against is Against.target:
+        from pipelines import targets
+
+        known = [] if "://" in warehouse else targets.targets(settings_of(warehouse))
+        return targets.judged(build, key, known, question, by=groups)
+    if question.as_of is not None:
+        raise typer.BadParameter("A comparison takes no --as-of.", param_hint="--against")
+    if grains := [name for name in groups if time_grain(name)]:
+        raise typer.BadParameter(
+            f"Two periods are not cut by {grains[0]}: leave it out of --by.", param_hint="--against"
+        )
+    last = max((at.date() for at in observed(build).values()), default=None)
+    until = question.until or last
+    if against is Against.to_date and question.since is None and until is not None:
+        period, other = periods.to_date(until)
+    elif question.since is None or until is None:
+        raise typer.BadParameter("Say the days that are compared with --from and --to.", param_hint="--against")
+    elif against is Against.to_date:
+        raise typer.BadParameter("The year to date begins on 1 January: leave --from out.", param_hint="--against")
+    else:
+        period = (question.since, until)
+        other = (periods.before if against is Against.before else periods.same_weeks)(*period)
+    found = declared.compare(build, key, question.undated(), period=period, against=other, by=groups)
+    return found.assign(compared_from=other[0], compared_to=other[1])
 
 
 @app.command(

@@ -111,6 +111,11 @@ NOTED = {
         "subscribe edit",
         "subscribe pause",
         "subscribe withdraw",
+        "target set",
+        "target import",
+        "target withdraw",
+        "annotation add",
+        "annotation withdraw",
         "factors import",
         "factors use",
         "parameters import",
@@ -289,6 +294,15 @@ def question_of(since: str | None = None, until: str | None = None, as_of: str |
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
     return Question(since=first, until=last, as_of=day_of(as_of, "--as-of"))
+
+
+class Against(StrEnum):
+    """What a metric is compared with."""
+
+    before = "before"
+    year = "year"
+    to_date = "to-date"
+    target = "target"
 
 
 class Part(StrEnum):

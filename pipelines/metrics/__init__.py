@@ -5,7 +5,7 @@ its SQL; lists, rankings and flows are in `pipelines.analyses`. Declarations are
 promises, money and carbon; how a declaration becomes SQL is in base, how statistics become answers in finish.
 """
 
-from pipelines.metrics.answer import answer, compare
+from pipelines.metrics.answer import answer, comparable, compare
 from pipelines.metrics.bind import is_known, statistics
 from pipelines.metrics.catalogue import catalogue, dimensions, measure_names, metric, our_names, own_dimensions
 from pipelines.metrics.cautions import doubt_of, doubted
@@ -25,6 +25,7 @@ __all__ = [
     "Text",
     "answer",
     "catalogue",
+    "comparable",
     "compare",
     "coverage",
     "dimension_values",

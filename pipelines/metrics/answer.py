@@ -184,7 +184,7 @@ def compare(
     status, reason and caution (of either). The intervals of both periods make the difference's (MOVER).
     """
     question.takes("A comparison", "as_of")
-    both = [_compared(build, key, question.but(since=a, until=b), by) for a, b in (period, against)]
+    both = [comparable(build, key, question.but(since=a, until=b), by) for a, b in (period, against)]
     names = list(ask(key, by=by).by)
     now, before = both
     if names:
@@ -223,7 +223,7 @@ def compare(
     return result.reset_index(drop=True)
 
 
-def _compared(build: Build, key: str, question: Question, by: Sequence[str]) -> pd.DataFrame:
+def comparable(build: Build, key: str, question: Question, by: Sequence[str] = ()) -> pd.DataFrame:
     """Answer a metric, with the interval that a comparison of it rests on: that of `compared_by`, where it has one."""
     found = answer(build, key, question, by=by)
     other = parsed(key)[0].compared_by

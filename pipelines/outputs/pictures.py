@@ -32,6 +32,7 @@ from pipelines.errors import ExportError
 FORMS = {"png": "image/png", "svg": "image/svg+xml"}
 DPI, WIDTH, HEIGHT = 96, 960, 420  # pixels of an inch; of a picture unless its figure says
 MOST = 4000  # pixels of a side
+DAY_MS = 86_400_000  # milliseconds of a day, in which Plotly writes the width of a bar on days
 _INK, _GROUND, _MAIN = "#31333F", "#FFFFFF", "#2F7FA0"
 _DASHES = {"dot": ":", "dash": "--", "dashdot": "-.", "longdash": "--", "solid": "-"}
 _HATCHES = {"/": "///", "\\": "\\\\\\", "x": "xxx", "-": "---", "|": "|||", "+": "+++", ".": "..."}
@@ -41,6 +42,8 @@ _MARKS = {
     "diamond": "D",
     "cross": "P",
     "x": "X",
+    "line-ew": "_",
+    "line-ns": "|",
     "triangle-up": "^",
     "triangle-down": "v",
 }
@@ -111,7 +114,9 @@ def picture(figure: Mapping[str, Any], form: str, *, title: str = "", note: str 
         "hatch.linewidth": 0.6,
     }
     with _ONE, mpl.rc_context(settings):
-        drawn = Figure(figsize=(width / DPI, (height + 40 * bool(title) + 30 * bool(note)) / DPI), dpi=DPI)
+        lines = plain(note).count("\n") if note else 0
+        tall = height + 40 * bool(title) + 30 * bool(note) + 14 * lines
+        drawn = Figure(figsize=(width / DPI, tall / DPI), dpi=DPI)
         drawn.set_facecolor(_GROUND)
         drawn.set_layout_engine("constrained")
         _Chart(drawn.add_subplot(), figure).draw()
@@ -245,7 +250,15 @@ class _Chart:
             shape = _MARKS.get(symbol.removesuffix("-open") if isinstance(symbol, str) else "circle", "o")
             faint = float(marker.get("opacity", 1)) * float(trace.get("opacity", 1))
             is_open = isinstance(symbol, str) and symbol.endswith("-open")
-            fill: dict[str, Any] = {"facecolor": _GROUND, "edgecolor": paint} if is_open else {"color": paint}
+            has_no_inside = shape in "_|"
+            is_hollow = is_open and not has_no_inside
+            fill: dict[str, Any] = {"facecolor": _GROUND, "edgecolor": paint} if is_hollow else {"color": paint}
+            if has_no_inside:  # a dash: drawn by its line
+                line_of = marker.get("line") or {}
+                fill = {
+                    "color": colour(line_of.get("color"), own or _MAIN),
+                    "linewidths": line_of.get("width", 1) * 0.75,
+                }
             self.axes.scatter(x, y, s=area, marker=shape, label=label, zorder=3, alpha=faint, **fill)
         self._doubt(trace, x, y)
         if "text" in mode:
@@ -282,7 +295,7 @@ class _Chart:
             thick /= len(self._bars)
             shift = (self._bars.index(trace) - (len(self._bars) - 1) / 2) * thick
         if trace.get("width") is not None:
-            thick = np.asarray(trace["width"], float)
+            thick = np.asarray(trace["width"], float) / (DAY_MS if along.is_date else 1)
         base = np.zeros(len(place))
         if trace.get("base") is not None:
             base = np.broadcast_to(across.places(np.atleast_1d(np.asarray(values(trace["base"]), float))), place.shape)
@@ -387,7 +400,11 @@ class _Chart:
         where = self.axes.transAxes if across and down else across or down or self.axes.transData
         sides = {"left": "left", "right": "right"}
         ha = sides.get(said.get("xanchor", ""), "center")
-        self.axes.text(x, y, plain(said["text"]), transform=where, fontsize=8, color=_INK, ha=ha, va="bottom")
+        ink = colour((said.get("font") or {}).get("color"), _INK)
+        chip = {"facecolor": colour(said["bgcolor"]), "edgecolor": "none", "pad": 2} if said.get("bgcolor") else None
+        how: dict[str, Any] = {"fontsize": 8, "color": ink, "ha": ha, "va": "bottom", "bbox": chip, "xycoords": where}
+        how |= {"xytext": (0, 4 if chip else 0), "textcoords": "offset points", "annotation_clip": False}
+        self.axes.annotate(plain(said["text"]), (x, y), **how)
 
     def _dress(self) -> None:
         """Draw axes, their titles and ticks, and the legend."""
@@ -398,7 +415,9 @@ class _Chart:
         self.axes.tick_params(colors=_INK, labelsize=8, length=0)
         handles, _ = self.axes.get_legend_handles_labels()
         if self.layout.get("showlegend") and handles:
-            self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8)
+            said = self.layout.get("legend") or {}
+            height = 1 if said.get("yref") == "container" else max(float(said.get("y") or 1), 1)
+            self.axes.legend(loc="lower left", bbox_to_anchor=(0, height), ncols=4, frameon=False, fontsize=8)
 
     def _ticks(self, which: str, axis: _Axis) -> None:
         said, drawn = axis.said, self.axes.xaxis if which == "x" else self.axes.yaxis

@@ -63,6 +63,12 @@ def current_id(warehouse: Path) -> str | None:
     return named if _OWN.fullmatch(f"{named}.duckdb") else None
 
 
+def is_there(warehouse: Path, build_id: str) -> bool:
+    """Say whether a finished build of this id is kept; a text that is no id of ours names none."""
+    named = _OWN.fullmatch(f"{build_id}.duckdb")
+    return named is not None and not any(named.groups()[1:]) and build_path(warehouse, build_id).is_file()
+
+
 def current_build(warehouse: Path) -> Build:
     """Open the build readers see.
 

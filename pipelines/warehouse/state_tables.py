@@ -275,3 +275,43 @@ closed_month = Table(
     Column("record", String, comment="SHA-256 of its own record (outputs/signing)"),
     comment="One closing of a month. Never changed or deleted.",
 )
+
+target = Table(
+    "target",
+    STATE,
+    Column("target_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("withdrawn_at", DateTime, comment="Empty while it stands"),
+    Column("metric", String, comment="Key, with its parameter where that is not the default"),
+    Column("value", Double, comment="In the metric's unit; a share is 0 to 1"),
+    Column("where", String, comment="Filters of the cell it is of, as JSON; {}: the whole shop"),
+    Column("since", Date, comment="First day it holds; it ends where the next of its cell begins"),
+    Column("until", Date, comment="Last day it holds; empty: until another takes over"),
+    Column("note", String, comment="Words of whoever set it"),
+    comment="One version of a target: metric x cell from a day on. Never changed or deleted: withdrawn.",
+)
+annotation = Table(
+    "annotation",
+    STATE,
+    Column("annotation_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("withdrawn_at", DateTime, comment="Empty while it is shown"),
+    Column("text", String, comment="Words of whoever wrote it"),
+    Column("kind", String, comment="One of ANNOTATION_KINDS"),
+    Column("begins_on", Date),
+    Column("where", String, comment="What it is about, as JSON: dimension to values; {}: the whole shop"),
+    comment="One note on a day, drawn on charts over time. Never deleted: withdrawn.",
+)
+saved_view = Table(
+    "saved_view",
+    STATE,
+    Column("view_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("updated_at", DateTime),
+    Column("withdrawn_at", DateTime, comment="Empty while it is listed"),
+    Column("reader", String, comment="Whose it is, by the name of the sign-in; empty without sign-in"),
+    Column("name", String),
+    Column("page", String, comment="Address of the page"),
+    Column("codes", String, comment="What stands in the address, as JSON: name to codes"),
+    comment="One address of a page kept by name. Never deleted: withdrawn.",
+)

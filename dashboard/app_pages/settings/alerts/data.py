@@ -70,24 +70,24 @@ def foreign(to: tuple[str, ...], before: tuple[str, ...]) -> list[str]:
 def save(asked: Source, rule: Rule) -> Rule:
     """Keep a new rule, or have one say something else; raises BackhaulError with what is wrong."""
     settings = whole_shop(asked)
-    access.changed(f"alert_rule_saved:{rule.metric} {rule.test}", "save")
+    access.saved(f"alert_rule_saved:{rule.metric} {rule.test}")
     change = alerts.edit_rule if rule.rule_id else alerts.add_rule
     return change(settings, opened(asked), rule)
 
 
 def pause(asked: Source, rule_id: int, *, is_paused: bool) -> None:
     """Stop evaluating a rule for a while, or go on."""
-    access.changed(f"alert_rule_{'paused' if is_paused else 'resumed'}:{rule_id}", "save")
+    access.saved(f"alert_rule_{'paused' if is_paused else 'resumed'}:{rule_id}")
     alerts.pause_rule(whole_shop(asked), rule_id, is_paused=is_paused)
 
 
 def withdraw(asked: Source, rule_id: int) -> None:
     """Stop evaluating a rule for good; it stays on record."""
-    access.changed(f"alert_rule_withdrawn:{rule_id}", "save")
+    access.saved(f"alert_rule_withdrawn:{rule_id}")
     alerts.withdraw_rule(whole_shop(asked), rule_id)
 
 
 def acknowledge(asked: Source, alert_id: int, *, is_known: bool) -> None:
     """Note that the reader knows of an alert, or take that back."""
-    reader = access.changed(f"alert_{'acknowledged' if is_known else 'not_acknowledged'}:{alert_id}", "save")
+    reader = access.saved(f"alert_{'acknowledged' if is_known else 'not_acknowledged'}:{alert_id}")
     alerts.acknowledge(whole_shop(asked), alert_id, reader.name, is_known=is_known)

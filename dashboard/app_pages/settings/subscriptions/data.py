@@ -87,5 +87,5 @@ def _settings(asked: Source, one: Subscription, what: str) -> Settings:
     whose = {one.reader, known.get(one.subscription_id, one.reader)}
     if (whose != {own_name()} and not reader.may("change")) or reader.kind == "group":
         raise AccessError(why("not_allowed", role=reader.role, right="change"))
-    access.changed(f"subscription_{what}:{one.subscription_id or one.page}", "save")
+    access.saved(f"subscription_{what}:{one.subscription_id or one.page}")
     return settings

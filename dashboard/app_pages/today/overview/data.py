@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dashboard.shared import filters
 from dashboard.shared.findings import FEWEST
 from dashboard.shared.queries import (
     Change,
@@ -23,6 +22,7 @@ from dashboard.shared.queries import (
     table,
 )
 from dashboard.shared.whole import kept
+from models import periods
 from models.marks import beyond_noise
 from pipelines import alerts, analyses
 from pipelines.people import actions
@@ -106,7 +106,7 @@ def parcels_to_claim(asked: PageQuestion) -> pd.DataFrame:
 
 def last_year(asked: PageQuestion) -> PageQuestion:
     """Ask the same of the twelve months that end with the view."""
-    return replace(asked, since=filters.months_before(asked.until + dt.timedelta(days=1), 12))
+    return replace(asked, since=periods.months_before(asked.until + dt.timedelta(days=1), 12))
 
 
 def lasting_alerts(asked: Source) -> pd.DataFrame:

@@ -89,7 +89,10 @@ def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One number: its name, value, change with its colour, months, which of them still move, and its interval."""
+    """One number: its name, value, change with its colour, months, which of them still move, and its interval.
+
+    `target` says whether it misses its target, in `target_colour`; `targets` are those of the months, NaN without one.
+    """
 
     name: str
     value: str
@@ -98,6 +101,9 @@ class Line:
     months: tuple[float, ...]
     is_young: tuple[bool, ...]
     between: str = ""
+    target: str = ""
+    target_colour: str = "gray"
+    targets: tuple[float, ...] = ()
 
 
 @cache
@@ -129,9 +135,10 @@ def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
     width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
     said = f"{one.name} ({so_far})" if any(one.is_young) else one.name
-    drawn = spark(said, one.months, one.is_young, colours["line"], of_image)
+    drawn = spark(said, one.months, one.is_young, colours["line"], of_image, one.targets)
+    target = mark["target"].format(colour=colours[one.target_colour], target=escape(one.target)) if one.target else ""
     return [
-        mark["name"].format(name=escape(one.name)),
+        mark["name"].format(name=escape(one.name), target=target),
         *(mark["cell"].format(about=about, inner=text) for text in inner),
         mark["drawn"].format(width=width, inner=drawn),
     ]

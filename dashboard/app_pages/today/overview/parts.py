@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.app_pages.today.overview import data, figures
 from dashboard.app_pages.today.overview.signals import Signal, every
 from dashboard.i18n import Words
-from dashboard.shared import alerted, findings, queries, take_away
+from dashboard.shared import alerted, findings, plan, planned, queries, take_away
 from dashboard.shared.blocks import between, link_to, linked
 from dashboard.shared.controls import controls
 from dashboard.shared.filters import View, is_telephone
@@ -34,7 +34,6 @@ from dashboard.shared.findings import (
 from dashboard.shared.queries import Change, Number
 from dashboard.shared.settled import with_young
 from dashboard.shared.theme import is_dark
-from pipelines.metrics import Metric
 
 CARDS = 3
 
@@ -220,7 +219,12 @@ def lines(view: View, keys: Sequence[str]) -> None:
             queries.metric(key).good,
             found.n,
         )
-        months = with_young(data.last_year(asked), key)
+        target = planned.said(view, key)
+        beside = target.whole(words) if target.of or not is_telephone() else ""
+        if view.is_against_target:
+            said, colour, beside = target.verdict or words("target.none_here"), target.colour, target.of
+        year = data.last_year(asked)
+        months = with_young(year, key)
         rows.append(
             figures.Line(
                 findings.name(words, key),
@@ -234,9 +238,13 @@ def lines(view: View, keys: Sequence[str]) -> None:
                 tuple(months["value"].astype(float)),
                 tuple(months["is_young"]),
                 between(words, found),
+                beside,
+                target.colour if not view.is_against_target else "gray",
+                tuple(plan.by_month(year, key, list(months["month"]))),
             )
         )
-        take_away.line(rows[-1].name, rows[-1].value, between(words, found), rows[-1].change)
+        change = " · ".join(filter(None, [rows[-1].change, beside]))
+        take_away.line(rows[-1].name, rows[-1].value, between(words, found), change)
     names = words("today.number"), words("today.value"), words("today.change"), words("today.months")
     st.html(figures.lines(rows, names, words("today.so_far"), is_dark=is_dark(), is_narrow=is_telephone()))
     behind = queries.DrillDown(keys[0], also=tuple(keys[1:]))
