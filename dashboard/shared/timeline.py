@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words, inert
-from dashboard.shared.charts import QUIET
+from dashboard.shared.tokens import QUIET
 from models.periods import grain_end
 from pipelines.people.annotations import Annotation
 
