@@ -64,8 +64,10 @@ def served(warehouse: Path, folder: Path, *, is_refusing: bool = False) -> Itera
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 assert server.poll() is None, log.read_text()
                 time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
     said = log.read_text()
     assert "Traceback" not in said or (is_refusing and "OAuth token exchange failed" in said)
     assert "/dashboard/" not in said

@@ -27,7 +27,6 @@ from pipelines.why import read
 from tests.any_shop import Delivery, write
 from tests.conftest import ends, fresh, write_shop
 from tests.pages import turn
-from tests.test_browser import ARGUMENTS, CHROMIUM, Visit, served, sync_api
 from tests.test_dashboard import app, said
 from tests.test_within import FRANCE, loaded
 from tests.two_markets import whole
@@ -394,36 +393,6 @@ def test_every_list_stands_on_its_page(shop: Settings, monkeypatch: pytest.Monke
         assert not page.exception
         assert text in said(page), address
     assert places.BY_ADDRESS["late"].parts == ("law", "risk")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
-@pytest.mark.parametrize("width", [1440, 390])
-def test_operations_tick_and_take_the_list_away_in_a_few_clicks(width: int, shop: Settings, tmp_path: Path) -> None:
-    with served(shop.warehouse, tmp_path) as address, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        visit = Visit(browser, address, width)
-        page = visit.page
-        visit.open("late")
-        clicks = [
-            page.get_by_text("Choose all 3 rows"),
-            page.get_by_role("button", name="Mark as done (3)"),
-            page.get_by_role("radio", name="Done", exact=True),
-            page.get_by_role("button", name="Export").first,
-        ]
-        for click in clicks:
-            click.first.click()
-            visit.settle()
-        with page.expect_download() as taken:
-            page.get_by_role("button", name="Excel").first.click()
-        file = tmp_path / "list.xlsx"
-        taken.value.save_as(file)
-        found = pd.read_excel(file, engine="openpyxl")
-        assert found["state"].tolist() == ["done"] * 3
-        assert {"return_id", "due_at", "amount"} <= set(found)
-        assert len(clicks) + 1 <= 5
-        assert visit.complaints == []
-        assert visit.overflow() <= 0
-        browser.close()
 
 
 def test_an_owner_without_sign_in_is_named_owner(shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
