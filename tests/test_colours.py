@@ -3,14 +3,18 @@
 import itertools
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 import dashboard
-from dashboard.shared import tokens
+from dashboard.shared import charts, timeline, tokens
 from pipelines.outputs import pictures
+from pipelines.people.annotations import Annotation
 
 HOME = Path(dashboard.__file__).parent
 THEME = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
@@ -72,6 +76,19 @@ def test_texts_of_pages_and_charts_have_contrast(ground: str) -> None:
     chosen = faded(theme["primaryColor"], grounds[0], 0.1)  # behind what is chosen of a row of buttons
     found |= {("chosen", chosen): contrast(theme["primaryColor"], chosen)}
     assert {name: round(value, 2) for name, value in found.items() if value < TEXT} == {}
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_the_numbers_of_notes_are_read_on_their_chips(ground: str) -> None:
+    """What colours the texts of a chart for its ground leaves alone those that bring one."""
+    figure = go.Figure().add_scatter(x=pd.date_range("2025-11-01", periods=3, freq="MS"), y=[1, 2, 3])
+    note = Annotation(date(2025, 12, 5), "other", "Sale")
+    figure = timeline.ticked(figure.add_annotation(text="plain", x=0, y=0), timeline.ticks(figure, [note])[0])
+    colour = tokens.INK[ground == "dark"]["text"]
+    plain, chip = charts.inked(figure, colour).layout.annotations
+    assert plain.font.color == colour
+    assert chip.text == "1"
+    assert contrast(chip.font.color, chip.bgcolor) >= TEXT
 
 
 def test_marks_of_charts_have_contrast_on_both_grounds() -> None:

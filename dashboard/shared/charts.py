@@ -64,9 +64,12 @@ def framed(
 
 
 def inked(figure: go.Figure, colour: str) -> go.Figure:
-    """Give a figure whose texts are of a colour that is read on its ground: Streamlit's own grey is under 4.5:1."""
+    """Give a figure whose texts are of a colour that is read on its ground: Streamlit's own grey is under 4.5:1.
+
+    A text that brings a ground of its own keeps its colour.
+    """
     found = go.Figure(figure).update_layout(font_color=colour, legend_font_color=colour)
-    found.update_annotations(font_color=colour)
+    found.for_each_annotation(lambda text: None if text.bgcolor else text.update(font_color=colour))
     for update in (found.update_xaxes, found.update_yaxes):
         update(tickfont_color=colour, title_font_color=colour)
     return found
