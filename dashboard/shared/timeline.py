@@ -14,14 +14,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words, inert
-from dashboard.shared.tokens import QUIET
+from dashboard.shared.tokens import CHIP, QUIET
 from models.periods import grain_end
 from pipelines.people.annotations import Annotation
 
 MOST = 9  # notes on one chart
 STRIP = 22  # pixels above a chart where numbers stand
 NEAR = 0.05  # of the width: numbers closer than that are written together
-_CHIP, _ON_CHIP = "#5A6872", "#FFFFFF"
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def ticked(figure: go.Figure, shown: Sequence[Tick]) -> go.Figure:
             yshift=2,
             text=str(first) if first == last else f"{first}\u2013{last}",
             showarrow=False,
-            font={"size": 11, "color": _ON_CHIP},
-            bgcolor=_CHIP,
+            font={"size": 11, "color": ONCHIP},
+            bgcolor=CHIP,
             borderpad=2,
         )
     height, top = found.layout.height or 300, (found.layout.margin.t or 0) + STRIP
@@ -121,7 +120,7 @@ def with_targets(
         x=[month for month, _ in known],
         y=[value * scale for _, value in known],
         mode="markers",
-        marker={"symbol": "line-ew", "size": 20, "color": _CHIP, "line": {"color": QUIET, "width": 3}},
+        marker={"symbol": "line-ew", "size": 20, "color": CHIP, "line": {"color": QUIET, "width": 3}},
         name=words("target.name"),
         showlegend=True,
         hovertext=hover,

@@ -21,3 +21,6 @@ INK = {
     True: {"text": "#C6D0D8", "green": "#5CC08B", "red": "#E98583", "gray": "#A9B6C0", "line": "#6EB8D2"},
 }
 """Texts of a chart, a change and a small line, on a light and (True) on a dark ground."""
+
+CHIP, ON_CHIP = "#5A6872", "#FFFFFF"
+"""The ground of a note's number and the number, one for both grounds."""
