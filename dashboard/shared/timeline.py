@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words, inert
-from dashboard.shared.tokens import CHIP, QUIET
+from dashboard.shared.tokens import CHIP, ON_CHIP, QUIET
 from models.periods import grain_end
 from pipelines.people.annotations import Annotation
 
@@ -96,7 +96,7 @@ def ticked(figure: go.Figure, shown: Sequence[Tick]) -> go.Figure:
             yshift=2,
             text=str(first) if first == last else f"{first}\u2013{last}",
             showarrow=False,
-            font={"size": 11, "color": ONCHIP},
+            font={"size": 11, "color": ON_CHIP},
             bgcolor=CHIP,
             borderpad=2,
         )
