@@ -642,7 +642,7 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
     turn(opened, "write-policy").run()
     window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
     window.set_value(7)
-    opened.button[0].click().run()  # keep
+    next(b for b in opened.button if b.label == EN("policies.keep")).click().run()
     assert EN("policies.kept") in said(opened)
     assert next(iter(data_policies.drafts(queries.source(warehouse)).values())).count("window_days: 7") == 1
     opened.selectbox(key="draft").select("draft 1").run()
