@@ -93,6 +93,11 @@ def enough(found: Any) -> bool:
     return bool(pd.isna(n) or (n >= FEWEST and pd.notna(low)))
 
 
+def of_enough(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows that may be said in a title, coloured or ranked; none of a frame without rows."""
+    return frame.iloc[[i for i, row in enumerate(frame.to_dict("records")) if enough(row)]]
+
+
 def few(words: Words, found: Any) -> str:
     """Say that a title rests on too few cases."""
     n = found["n"] if isinstance(found, (pd.Series, Mapping)) else found.n
@@ -243,8 +248,7 @@ def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **for
 
 def ranked_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that may be ranked, the greatest value first."""
-    known = frame.dropna(subset=["value"])
-    return known[[enough(row) for row in known.to_dict("records")]].sort_values("value", ascending=False)
+    return of_enough(frame.dropna(subset=["value"])).sort_values("value", ascending=False)
 
 
 def standing_out(ranking: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
-from dashboard.shared.findings import FEWEST, Finding, enough, few, likely_late, told
+from dashboard.shared.findings import FEWEST, Finding, few, likely_late, of_enough, told
 from pipelines.analyses import Offer
 
 
@@ -193,7 +193,7 @@ def signal(words: Words, weeks: pd.DataFrame) -> str:
     if found.empty:
         judged = words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0)
         return told(words, "finding.signal_none", weeks, n=judged)
-    known = found[[enough(row) for row in found.to_dict("records")]]
+    known = of_enough(found)
     if known.empty:
         return few(words, found.iloc[-1])
     row = known.iloc[-1]
