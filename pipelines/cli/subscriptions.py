@@ -1,5 +1,6 @@
 """Verbs about subscriptions."""
 
+import calendar
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,9 +90,9 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul
 def _row(one: "Subscription") -> dict[str, Any]:
     from pipelines.delivery import shown
 
-    clock = {"load": "", "daily": f"{one.hour:02}:00 {one.zone}"}.get(
-        one.every, f"day {one.day}, {one.hour:02}:00 {one.zone}"
-    )
+    at = f"{one.hour:02}:00 {one.zone}"
+    on = {"weekly": f"on {calendar.day_name[one.day - 1]}s, ", "monthly": f"on day {one.day}, "}.get(one.every, "")
+    clock = "" if one.every == "load" else f"{on}{at}"
     state = "paused" if one.is_paused else "failing" if one.problem else "active"
     return {
         "id": one.subscription_id,
