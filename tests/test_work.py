@@ -27,6 +27,7 @@ from pipelines.why import read
 from tests.any_shop import Delivery, write
 from tests.conftest import ends, fresh, write_shop
 from tests.pages import turn
+from tests.test_browser import ARGUMENTS, CHROMIUM, HARMLESS, PHONE, Visit, served, sync_api
 from tests.test_dashboard import app, said
 from tests.test_within import FRANCE, loaded
 from tests.two_markets import whole
@@ -393,6 +394,39 @@ def test_every_list_stands_on_its_page(shop: Settings, monkeypatch: pytest.Monke
         assert not page.exception
         assert text in said(page), address
     assert places.BY_ADDRESS["late"].parts == ("law", "risk")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
+@pytest.mark.parametrize(("width", "window"), [(1440, {}), (390, PHONE)])
+def test_operations_tick_and_take_the_list_away_in_a_few_clicks(
+    width: int, window: dict[str, Any], shop: Settings, tmp_path: Path
+) -> None:
+    """Each click waits for what the one before it brought: a click on what is about to be drawn anew may be lost."""
+    with served(shop.warehouse, tmp_path) as address, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        visit = Visit(browser, address, width, **window)
+        page = visit.page
+        visit.open("late")
+        clicks = [
+            (page.get_by_text("Choose all 3 rows"), page.get_by_role("button", name="Mark as done (3)")),
+            (page.get_by_role("button", name="Mark as done (3)"), page.get_by_text("3 rows saved.")),
+            (page.get_by_role("radio", name="Done", exact=True), page.get_by_text("Choose all 3 rows")),
+            (page.get_by_role("button", name="Export"), page.get_by_role("button", name="Excel")),
+        ]
+        for click, brings in clicks:
+            click.first.click()
+            brings.first.wait_for()
+            visit.settle()
+        with page.expect_download() as taken:
+            page.get_by_role("button", name="Excel").first.click()
+        taken.value.save_as(tmp_path / "list.xlsx")
+        found = pd.read_excel(tmp_path / "list.xlsx", engine="openpyxl")
+        assert found["state"].tolist() == ["done"] * 3
+        assert {"return_id", "due_at", "amount"} <= set(found)
+        assert [c for c in visit.complaints if not any(h in c for h in HARMLESS)] == []
+        assert visit.exceptions() == []
+        assert visit.overflow() <= 0
+        browser.close()
 
 
 def test_an_owner_without_sign_in_is_named_owner(shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
