@@ -118,6 +118,26 @@ def test_two_readers_at_once_see_their_own_numbers_and_sign_out(
     root.look("root@example.org (admin)")
 
 
+def test_an_analyst_takes_a_file_that_is_written_down(
+    browser: Any, address: str, shop: Settings, tmp_path: Path
+) -> None:
+    """The file is made when its button is pressed, outside of the page: as who signed in to the page."""
+    ben = Person(browser, address)
+    ben.sign_in("ben@example.org")
+    ben.look("ben@example.org (analyst)")
+    ben.open("products")
+    ben.page.locator("[class*=st-key-products_rows] button").first.click()
+    dialog = ben.page.get_by_role("dialog")
+    dialog.get_by_test_id("stDataFrame").wait_for()
+    with ben.page.expect_download() as download:
+        dialog.get_by_role("button", name="CSV", exact=True).click()
+    download.value.save_as(tmp_path / "rows.csv")
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert "s:R45" in text
+    assert MARK not in text
+    assert ("exported", "ben@example.org") in events(shop)
+
+
 def test_who_is_no_reader_or_no_reader_any_more_is_out(browser: Any, address: str, shop: Settings) -> None:
     nobody, ben = Person(browser, address), Person(browser, address)
     nobody.sign_in("nobody@example.org")

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.access import keys
+from pipelines.cli import options
 from pipelines.outputs import serve
 from pipelines.settings import Settings
-from pipelines.cli import options
 from tests import every_part
 from tests.evidence import Claim
 from tests.evidence._places_walk import Walk
+from tests.oidc import provided
 from tests.pages import ADDRESSES
 from tests.test_access import READERS, get
 from tests.test_agents import OF_FRANCE, over_stdio
 from tests.test_browser import free_port
 from tests.test_sign_in import guarded
-from tests.oidc import provided
 from tests.test_within import TOKENS, loaded
 from tests.two_markets import MARK, whole
 
@@ -53,7 +53,9 @@ def claims(walk: Callable[..., Walk], folder: Path) -> Iterator[Claim]:
         for part in (_pages, _links, _rows_and_files):
             yield from part(french, both, folder)
         wrong = french.wrong() + both.wrong()
-        yield Claim("A reader of one market: exceptions on the pages", "0", f"{len(wrong)} {wrong[:1] or ''}", not wrong)
+        yield Claim(
+            "A reader of one market: exceptions on the pages", "0", f"{len(wrong)} {wrong[:1] or ''}", not wrong
+        )
     yield _endpoint(settings)
     yield _command_line(settings)
     yield _agents(settings)

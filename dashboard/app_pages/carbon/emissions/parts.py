@@ -141,7 +141,7 @@ def reports(view: View) -> None:
         for form, kind in (("xlsx", rows_behind.MIME["xlsx"]), ("pdf", "application/pdf")):
             st.download_button(
                 words(f"emissions.report_{form}"),
-                partial(data.carbon_report, asked, form),
+                access.exporting(f"carbon_report.{form}", partial(data.carbon_report, asked, form)),
                 f"backhaul-emissions.{form}",
                 kind,
                 key=f"report_{form}",
