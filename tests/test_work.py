@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.i18n import Words
 from dashboard.shared import access, places
 from pipelines.access import OWNER, Reader, audit
 from pipelines.errors import UnknownDimension, WorkError
 from pipelines.load import load, within
 from pipelines.metrics import Question
+from pipelines.outputs import closing
 from pipelines.people import actions, forget, work
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
@@ -394,6 +396,73 @@ def test_every_list_stands_on_its_page(shop: Settings, monkeypatch: pytest.Monke
         assert not page.exception
         assert text in said(page), address
     assert places.BY_ADDRESS["late"].parts == ("law", "risk")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_an_action_is_logged_on_the_sheet_of_its_product(
+    language: str, shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = Words(language)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "product")
+    page.query_params["lang"] = language
+    page = page.run()
+    style = next(s for s in page.selectbox if s.label == words("products.pick")).value
+    next(t for t in page.text_input if t.key == "act_owner").set_value("Nadia")
+    page = next(b for b in page.button if b.label == words("actions.log")).click().run()
+    assert not page.exception
+    (logged,) = actions.actions(shop)
+    assert (logged.scope, logged.owner, logged.status) == ({"style_id": (style,)}, "Nadia", "open")
+    assert words("actions.logged", n=str(logged.action_id)) in said(page)
+    page = next(b for b in page.button if b.label == words("actions.log")).click().run()
+    assert not page.exception
+    with patch.object(access, "current", lambda: Reader("anna@example.org", "viewer", Scope(), "email")):
+        assert words("actions.log") not in [b.label for b in turn(page, "product").run().button]
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_month_is_closed_in_its_page_by_who_signs(
+    language: str, shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest month that is over comes first; nobody closes without a name, nor again without a reason."""
+    words = Words(language)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "close")
+    page.query_params["lang"] = language
+
+    def close(page: AppTest, **given: str) -> AppTest:
+        for key, text in given.items():
+            next(t for t in page.text_input if t.key == key).set_value(text)
+        return next(b for b in page.button if b.label == words("emissions.close_button")).click().run()
+
+    page = close(page.run())
+    assert words("emissions.close_nobody") in said(page)
+    assert closing.closed(shop) == []
+    months = closing.to_close(build)
+    assert months == sorted(months, reverse=True)
+    assert months[0] == "2025-09", "the data end on 28 October"
+    page = close(page, closing_approver="A. Martin")
+    (closed,) = closing.closed(shop)
+    assert (closed.month, closed.approver, closed.is_intact) == ("2025-09", "A. Martin", True)
+    month = words.month(pd.Timestamp("2025-09"))
+    assert words("emissions.close_done", month=month, kg="X", who="A. Martin").split("X")[0] in said(page)
+    next(s for s in page.selectbox if s.key == "closing").set_value("2025-09")
+    page = close(page, closing_approver="B. Roy")
+    assert words("emissions.close_why", who="A. Martin") in said(page)
+    page = close(page, closing_approver="B. Roy", closing_note="late legs")
+    assert not page.exception
+    assert [(c.number, c.approver, c.note) for c in closing.closed(shop)] == [
+        (1, "A. Martin", ""),
+        (2, "B. Roy", "late legs"),
+    ]
+
+
+def test_a_reader_of_one_market_or_one_who_only_looks_closes_no_month(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reader in (Reader("ben", "analyst", FRANCE, "email"), Reader("anna", "viewer", Scope(), "email")):
+        with patch.object(access, "current", lambda reader=reader: reader):
+            page = turn(app(shop.warehouse, monkeypatch, lang="en").run(), "close").run()
+            assert not page.exception
+            assert "Close the month" not in [b.label for b in page.button]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
