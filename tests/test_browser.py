@@ -92,14 +92,17 @@ TELEPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0"
     " Mobile/15E148 Safari/604.1"
 )
+PHONE = {"user_agent": TELEPHONE, "is_mobile": True, "has_touch": True}
+"""The window of a telephone: it says that it is one, and lays the page out as one."""
 
 
 class Visit:
     """One visitor: what the pages asked for and complained about."""
 
-    def __init__(self, browser: Any, address: str, width: int) -> None:
+    def __init__(self, browser: Any, address: str, width: int, **window: Any) -> None:
         self.address, self.asked, self.complaints = address, set[str](), list[str]()
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, locale="en-GB")
+        window = {"viewport": {"width": width, "height": 900}, "locale": "en-GB", **window}
+        self.page = browser.new_page(**window)
         self.page.set_default_timeout(PATIENCE)
         self.page.on("request", lambda request: self.asked.add(urlparse(request.url).hostname or ""))
         self.page.on(

@@ -3,7 +3,7 @@
 import http.client
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 from tests import test_browser
 from tests.oidc import CLIENT, SECRET, Provider, provided
 from tests.test_access import READERS
-from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, free_port, served, sync_api
+from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, Visit, free_port, served, sync_api
 from tests.test_within import loaded
 from tests.two_markets import MARK, whole
 
@@ -36,19 +36,25 @@ def provider() -> Iterator[Provider]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def address(shop: Settings, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The pages, for readers who sign in."""
+@contextmanager
+def guarded(shop: Settings, provider: Provider, folder: Path) -> Iterator[str]:
+    """Serve the pages for readers who sign in: their address."""
     port = free_port()
     told = {"BACKHAUL_URL": f"http://localhost:{port}", "BACKHAUL_OIDC_ISSUER": provider.issuer}
     told |= {"BACKHAUL_OIDC_CLIENT": CLIENT, "BACKHAUL_OIDC_SECRET": SECRET}
-    at, folder = f"http://localhost:{port}", tmp_path_factory.mktemp("server")
     with (
         patch.dict("os.environ", told),
         patch.object(test_browser, "free_port", lambda: port),
         served(shop.warehouse, folder, is_refusing=True),
     ):
-        yield at
+        yield f"http://localhost:{port}"
+
+
+@pytest.fixture(scope="module")
+def address(shop: Settings, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages, for readers who sign in."""
+    with guarded(shop, provider, tmp_path_factory.mktemp("server")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +65,12 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-class Person:
+class Person(Visit):
     """Somebody in a browser of their own."""
 
-    def __init__(self, browser: Any, address: str) -> None:
-        self.address = address
-        self.context = browser.new_context(locale="en-GB")
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
+    def __init__(self, browser: Any, address: str, width: int = 1440, **window: Any) -> None:
+        super().__init__(browser, address, width, **window)
+        self.context = self.page.context
 
     def sign_in(self, email: str) -> None:
         self.page.goto(self.address)
@@ -112,6 +116,26 @@ def test_two_readers_at_once_see_their_own_numbers_and_sign_out(
     anna.look("These pages are for the readers")
     root.page.reload()
     root.look("root@example.org (admin)")
+
+
+def test_an_analyst_takes_a_file_that_is_written_down(
+    browser: Any, address: str, shop: Settings, tmp_path: Path
+) -> None:
+    """The file is made when its button is pressed, outside of the page: as who signed in to the page."""
+    ben = Person(browser, address)
+    ben.sign_in("ben@example.org")
+    ben.look("ben@example.org (analyst)")
+    ben.open("products")
+    ben.page.locator("[class*=st-key-products_rows] button").first.click()
+    dialog = ben.page.get_by_role("dialog")
+    dialog.get_by_test_id("stDataFrame").wait_for()
+    with ben.page.expect_download() as download:
+        dialog.get_by_role("button", name="CSV", exact=True).click()
+    download.value.save_as(tmp_path / "rows.csv")
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert "s:R45" in text
+    assert MARK not in text
+    assert ("exported", "ben@example.org") in events(shop)
 
 
 def test_who_is_no_reader_or_no_reader_any_more_is_out(browser: Any, address: str, shop: Settings) -> None:

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 from streamlit import config
 from streamlit.testing.v1 import AppTest
-from test_dashboard import app, said
 
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.shared import upload as page
@@ -33,6 +32,7 @@ from pipelines.upload import File
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
 from tests.pages import lines, turn
+from tests.test_dashboard import app, said
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
 # refunded.

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.i18n import Words
 from dashboard.shared import access, places
 from pipelines.access import OWNER, Reader, audit
 from pipelines.errors import UnknownDimension, WorkError
 from pipelines.load import load, within
 from pipelines.metrics import Question
+from pipelines.outputs import closing
 from pipelines.people import actions, forget, work
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
@@ -27,6 +29,7 @@ from pipelines.why import read
 from tests.any_shop import Delivery, write
 from tests.conftest import ends, fresh, write_shop
 from tests.pages import turn
+from tests.test_browser import ARGUMENTS, CHROMIUM, HARMLESS, PHONE, Visit, served, sync_api
 from tests.test_dashboard import app, said
 from tests.test_within import FRANCE, loaded
 from tests.two_markets import whole
@@ -393,6 +396,106 @@ def test_every_list_stands_on_its_page(shop: Settings, monkeypatch: pytest.Monke
         assert not page.exception
         assert text in said(page), address
     assert places.BY_ADDRESS["late"].parts == ("law", "risk")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_an_action_is_logged_on_the_sheet_of_its_product(
+    language: str, shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = Words(language)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "product")
+    page.query_params["lang"] = language
+    page = page.run()
+    style = next(s for s in page.selectbox if s.label == words("products.pick")).value
+    next(t for t in page.text_input if t.key == "act_owner").set_value("Nadia")
+    page = next(b for b in page.button if b.label == words("actions.log")).click().run()
+    assert not page.exception
+    (logged,) = actions.actions(shop)
+    assert (logged.scope, logged.owner, logged.status) == ({"style_id": (style,)}, "Nadia", "open")
+    assert words("actions.logged", n=str(logged.action_id)) in said(page)
+    page = next(b for b in page.button if b.label == words("actions.log")).click().run()
+    assert not page.exception
+    with patch.object(access, "current", lambda: Reader("anna@example.org", "viewer", Scope(), "email")):
+        assert words("actions.log") not in [b.label for b in turn(page, "product").run().button]
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_month_is_closed_in_its_page_by_who_signs(
+    language: str, shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest month that is over comes first; nobody closes without a name, nor again without a reason."""
+    words = Words(language)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "close")
+    page.query_params["lang"] = language
+
+    def close(page: AppTest, **given: str) -> AppTest:
+        for key, text in given.items():
+            next(t for t in page.text_input if t.key == key).set_value(text)
+        return next(b for b in page.button if b.label == words("emissions.close_button")).click().run()
+
+    page = close(page.run())
+    assert words("emissions.close_nobody") in said(page)
+    assert closing.closed(shop) == []
+    months = closing.to_close(build)
+    assert months == sorted(months, reverse=True)
+    assert months[0] == "2025-09", "the data end on 28 October"
+    page = close(page, closing_approver="A. Martin")
+    (closed,) = closing.closed(shop)
+    assert (closed.month, closed.approver, closed.is_intact) == ("2025-09", "A. Martin", True)
+    month = words.month(pd.Timestamp("2025-09"))
+    assert words("emissions.close_done", month=month, kg="X", who="A. Martin").split("X")[0] in said(page)
+    next(s for s in page.selectbox if s.key == "closing").set_value("2025-09")
+    page = close(page, closing_approver="B. Roy")
+    assert words("emissions.close_why", who="A. Martin") in said(page)
+    page = close(page, closing_approver="B. Roy", closing_note="late legs")
+    assert not page.exception
+    assert [(c.number, c.approver, c.note) for c in closing.closed(shop)] == [
+        (1, "A. Martin", ""),
+        (2, "B. Roy", "late legs"),
+    ]
+
+
+def test_a_reader_of_one_market_or_one_who_only_looks_closes_no_month(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reader in (Reader("ben", "analyst", FRANCE, "email"), Reader("anna", "viewer", Scope(), "email")):
+        with patch.object(access, "current", lambda reader=reader: reader):
+            page = turn(app(shop.warehouse, monkeypatch, lang="en").run(), "close").run()
+            assert not page.exception
+            assert "Close the month" not in [b.label for b in page.button]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
+@pytest.mark.parametrize(("width", "window"), [(1440, {}), (390, PHONE)])
+def test_operations_tick_and_take_the_list_away_in_a_few_clicks(
+    width: int, window: dict[str, Any], shop: Settings, tmp_path: Path
+) -> None:
+    """Each click waits for what the one before it brought: a click on what is about to be drawn anew may be lost."""
+    with served(shop.warehouse, tmp_path) as address, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        visit = Visit(browser, address, width, **window)
+        page = visit.page
+        visit.open("late")
+        clicks = [
+            (page.get_by_text("Choose all 3 rows"), page.get_by_role("button", name="Mark as done (3)")),
+            (page.get_by_role("button", name="Mark as done (3)"), page.get_by_text("3 rows saved.")),
+            (page.get_by_role("radio", name="Done", exact=True), page.get_by_text("Choose all 3 rows")),
+            (page.get_by_role("button", name="Export"), page.get_by_role("button", name="Excel")),
+        ]
+        for click, brings in clicks:
+            click.first.click()
+            brings.first.wait_for()
+            visit.settle()
+        with page.expect_download() as taken:
+            page.get_by_role("button", name="Excel").first.click()
+        taken.value.save_as(tmp_path / "list.xlsx")
+        found = pd.read_excel(tmp_path / "list.xlsx", engine="openpyxl")
+        assert found["state"].tolist() == ["done"] * 3
+        assert {"return_id", "due_at", "amount"} <= set(found)
+        assert [c for c in visit.complaints if not any(h in c for h in HARMLESS)] == []
+        assert visit.exceptions() == []
+        assert visit.overflow() <= 0
+        browser.close()
 
 
 def test_an_owner_without_sign_in_is_named_owner(shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

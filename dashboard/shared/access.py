@@ -5,9 +5,10 @@ the pages are on this machine alone and whoever has their link is the owner.
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ from pipelines.why import why
 
 DOOR = "pages"
 _for: list[Reader] = []  # whom this process reads for, where it is no server: a subscription's reader
+_pressed: ContextVar[tuple[str, dict[str, Any]] | None] = ContextVar("pressed", default=None)  # whose button it was
 LOOK_S = 10.0  # between two looks of an open page at whether its reader is signed in still
 
 
@@ -43,7 +45,7 @@ def enter(words: Words) -> None:
         )
         _end(words)
     try:
-        reader = _signed_in()
+        reader = _signed_in(st.user.to_dict())
     except AccessError as error:  # the file of readers is wrong: its owner is told on the server, readers that it is
         st.error(inert(words.translated(str(error))))
         _end(words)
@@ -104,21 +106,27 @@ def current() -> Reader:
         return _for[0]
     if not is_on():
         return OWNER
-    reader = _signed_in() if SESSIONS.is_alive(digest(st.context.cookies)) else None
+    of, claims = _pressed.get() or _signature()
+    reader = _signed_in(claims) if SESSIONS.is_alive(of) else None
     if reader is None:
         raise AccessError(why("signed_out"))
     return reader
 
 
-def _signed_in() -> Reader | None:
-    """Give the reader that the sign-in vouches for, as the file says now."""
-    if not st.user.get("is_logged_in"):
+def _signature() -> tuple[str, dict[str, Any]]:
+    """Give the sign-in of the page that runs, and what it says of who it is."""
+    return digest(st.context.cookies), st.user.to_dict()
+
+
+def _signed_in(claims: dict[str, Any]) -> Reader | None:
+    """Give the reader that a sign-in vouches for, as the file says now."""
+    if not claims.get("is_logged_in"):
         return None
     settings = Settings()
     path = settings.readers_file.absolute()
     seen = path.stat() if path.exists() else None
     readers = _read(path, (seen.st_mtime_ns, seen.st_size, seen.st_ino) if seen else ())
-    return readers.signed_in(st.user.to_dict(), settings.oidc_groups)
+    return readers.signed_in(claims, settings.oidc_groups)
 
 
 @lru_cache(8)
@@ -154,10 +162,23 @@ def saved(*what: str) -> Reader:
     return changed(" ".join(what), "save")
 
 
-def exported(what: str, make: Callable[[], bytes]) -> bytes:
-    """Make a file for the reader and write it down; raises AccessError where they may not have one."""
-    reader = check("export")
-    content = make()
-    if is_on():
-        audit.note(Settings(), "exported", reader, what, DOOR)
-    return content
+def exporting(what: str, make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Give what makes a file for the reader when they press its button, and writes it down.
+
+    It runs outside of the page, where nobody is signed in: it goes by the sign-in of the page that shows the button,
+    looked at anew then. Raises AccessError where they may not have the file.
+    """
+    signature = _signature() if is_on() and not _for else None
+
+    def made() -> bytes:
+        before = _pressed.set(signature)
+        try:
+            reader = check("export")
+            content = make()
+        finally:
+            _pressed.reset(before)
+        if is_on():
+            audit.note(Settings(), "exported", reader, what, DOOR)
+        return content
+
+    return made

@@ -146,7 +146,7 @@ def files(words: Words, key: str, name: str, make: Callable[[str, str], bytes]) 
         for form in rows_behind.FILES:
             st.download_button(
                 words(f"rows.{form}"),
-                partial(access.exported, f"{name}.{form}", partial(make, form, words.language)),
+                access.exporting(f"{name}.{form}", partial(make, form, words.language)),
                 f"backhaul-{name}.{form}",
                 rows_behind.MIME[form],
                 key=f"{key}_{form}",

@@ -96,7 +96,7 @@ def offer_pictures(words: Words, key: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for form, mime in PICTURES.items():
             name = f"backhaul-{key}.{form}"
-            make = partial(access.exported, name, partial(picture, kept, form))
+            make = access.exporting(name, partial(picture, kept, form))
             st.download_button(words(f"rows.{form}"), make, name, mime, key=f"{key}_{form}", on_click="ignore")
 
 
@@ -118,7 +118,7 @@ def of_page(view: View) -> None:
     make = partial(pdf, page, of, queries.opened(view.source).label, view.words.language)
     st.download_button(
         view.words("rows.pdf"),
-        partial(access.exported, name, make),
+        access.exporting(name, make),
         name,
         "application/pdf",
         key="page_pdf",

@@ -141,6 +141,8 @@ def _rows(
     if may_save:
         with above:
             _tools(view, name, chosen, laid, key)
+    if len(chosen) == 1 and work.LISTS[name].on == "style_id":
+        blocks.link_to(words, "product", words("work.to_product"), product=str(chosen.iloc[0]["style_id"]))
     seen = table[[column for column in columns if column in table]]
     by = behind.by if behind is not None and all(column in laid for column in behind.by) else ()
     at = mark_at(behind, [str(chosen.iloc[0][c]) for c in by]) if behind is not None and len(chosen) == 1 else ()

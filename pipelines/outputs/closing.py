@@ -141,6 +141,16 @@ def span(month: str) -> tuple[date, date]:
     return first, (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
 
 
+def to_close(build: Build) -> list[str]:
+    """Name the months that are over in the data and have a return with legs, newest first."""
+    observed = str(build.info.get("observed_until", ""))[:10]
+    if not observed:
+        return []
+    found = build.fetch(select(legs.c.requested_on).select_from(LEGS.table).distinct())
+    months = pd.to_datetime(found["requested_on"]).dropna().dt.strftime("%Y-%m").unique()
+    return sorted((m for m in months if span(m)[1] <= date.fromisoformat(observed)), reverse=True)
+
+
 def close(settings: Settings, month: str, approver: str, note: str = "") -> Closed:
     """Freeze a month's elements, factors and approver in a file that is never written again.
 

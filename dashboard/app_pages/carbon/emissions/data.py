@@ -117,6 +117,23 @@ def closed_months(asked: PageQuestion) -> pd.DataFrame:
     return kept(asked.source, closing.restatements).iloc[::-1].reset_index(drop=True)
 
 
+@remembered(1)
+def months_to_close(source: Source) -> list[str]:
+    """Name the months that can be closed, newest first."""
+    return closing.to_close(opened(source))
+
+
+def standing(source: Source) -> dict[str, closing.Closed]:
+    """Give the closing of each closed month that counts; read anew each time."""
+    return closing.standing(whole_shop(source))
+
+
+def close_month(source: Source, month: str, approver: str, note: str) -> closing.Closed:
+    """Close a month, signed by the reader where they are known; raises BackhaulError with what is wrong."""
+    settings, reader = whole_shop(source), access.saved("month_closed", month)
+    return closing.close(settings, month, reader.name if access.is_on() else approver, note)
+
+
 def obligations(source: Source) -> pd.DataFrame:
     """List the rules of reporting for the company as of the last day of the data."""
     company = None if source.scope else disclosure.company(Settings(source.warehouse))
@@ -133,7 +150,7 @@ def carbon_report(asked: PageQuestion, form: str) -> bytes:
     """Write the carbon report of the period as xlsx or pdf."""
     found = report.gather(whole_shop(asked.source), asked.since, asked.until)
     write = report_files.to_xlsx if form == "xlsx" else report_files.to_pdf
-    return access.exported(f"carbon_report.{form}", lambda: write(found))
+    return write(found)
 
 
 @remembered()

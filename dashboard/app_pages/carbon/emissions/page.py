@@ -160,6 +160,7 @@ else:
             rows=12,
             behind=queries.DrillDown("kg_co2e", seen=months, is_dated=False),
         )
+    parts.close_form(view)
     parts.reports(view)
     rules = data.obligations(asked.source)
     blocks.section(words("emissions.rules"), words, note=words("emissions.rules_note"))

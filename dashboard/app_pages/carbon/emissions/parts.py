@@ -8,12 +8,15 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.app_pages.carbon.emissions import data
-from dashboard.i18n import MISSING, Words
+from dashboard.i18n import MISSING, Words, inert
 from dashboard.shared import access, rows_behind
 from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import mass, told
+from pipelines.errors import BackhaulError
+
+LONGEST = 200  # characters of who signs for a month, and why again
 
 
 def traced(words: Words, leg: dict[str, Any]) -> None:
@@ -79,6 +82,51 @@ def ruled(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     return found.assign(status=status, source=found["source"] + ", " + found["article"], **own)
 
 
+def close_form(view: View) -> None:
+    """Offer to close a month: which, who signs, and why again where it is closed; say what the last closing did."""
+    words, source = view.words, view.asked.source
+    if source.scope or not access.may("save"):
+        return
+    if done := st.session_state.pop("month_closed", None):
+        month, kg = words.month(pd.Timestamp(done.month)), mass(words, done.kg_co2e)
+        st.success(inert(words("emissions.close_done", month=month, kg=kg, who=done.approver)), icon=":material/check:")
+    months, standing = data.months_to_close(source), data.standing(source)
+    if not months:
+        return
+    section(words("emissions.close"), words, note=words("emissions.close_note"))
+    first = next((at for at, month in enumerate(months) if month not in standing), 0)
+    with st.form("close_month", border=True):
+        month = st.selectbox(
+            words("emissions.month"), months, first, format_func=lambda m: words.month(pd.Timestamp(m)), key="closing"
+        )
+        approver, wrong_approver = _approver(words)
+        note = st.text_input(words("emissions.close_again"), max_chars=LONGEST, key="closing_note")
+        wrong_note = st.empty()
+        is_sent = st.form_submit_button(words("emissions.close_button"), type="primary", icon=":material/lock:")
+    if not is_sent:
+        return
+    if not approver.strip():
+        wrong_approver.error(words("emissions.close_nobody"))
+    elif month in standing and not note.strip():
+        wrong_note.error(inert(words("emissions.close_why", who=standing[month].approver)))
+    else:
+        try:
+            st.session_state["month_closed"] = data.close_month(source, month, approver, note)
+        except BackhaulError as error:
+            wrong_note.error(inert(words.translated(str(error))))
+            return
+        st.rerun()
+
+
+def _approver(words: Words) -> tuple[str, Any]:
+    """Ask who signs, or name the reader, who does; and keep the place for what is wrong with it."""
+    if access.is_on():
+        reader = access.current().name
+        st.caption(inert(words.pair(words("emissions.approver"), reader)))
+        return reader, st.empty()
+    return st.text_input(words("emissions.approver"), max_chars=LONGEST, key="closing_approver"), st.empty()
+
+
 def reports(view: View) -> None:
     """Offer the carbon report of the period, and say who reports."""
     words, asked = view.words, view.asked
@@ -93,7 +141,7 @@ def reports(view: View) -> None:
         for form, kind in (("xlsx", rows_behind.MIME["xlsx"]), ("pdf", "application/pdf")):
             st.download_button(
                 words(f"emissions.report_{form}"),
-                partial(data.carbon_report, asked, form),
+                access.exporting(f"carbon_report.{form}", partial(data.carbon_report, asked, form)),
                 f"backhaul-emissions.{form}",
                 kind,
                 key=f"report_{form}",

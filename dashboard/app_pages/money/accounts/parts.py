@@ -120,7 +120,7 @@ def _journal(view: View, month: str) -> None:
         name = f"backhaul-journal-{month}.csv"
         st.download_button(
             words("accounts.journal_file"),
-            partial(access.exported, name, partial(data.journal_file, entries)),
+            access.exporting(name, partial(data.journal_file, entries)),
             name,
             "text/csv",
             key="journal_file",

@@ -147,12 +147,12 @@ def suggested(asked: PageQuestion) -> pd.DataFrame:
     return found.assign(name=looked_up(found["style_id"], styles(asked.source)))
 
 
-def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> None:
-    """Log what was done to styles; raises BackhaulError with what is wrong."""
+def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> int:
+    """Log what was done to styles and give its number; raises BackhaulError with what is wrong."""
     scope = {"style_id": style_ids}
     pipelines_actions.check_scope(opened(asked), kind, scope)
     access.saved("action", kind)
-    actions_people.log_action(whole_shop(asked), kind, scope, **values)
+    return actions_people.log_action(whole_shop(asked), kind, scope, **values).action_id
 
 
 def finish_action(asked: Source, action_id: int, effective_on: dt.date | None) -> None:

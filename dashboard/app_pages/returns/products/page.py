@@ -45,6 +45,7 @@ elif shown == "one" and not ranking.empty:
         ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
         behind=queries.DrillDown("product_return_rate", seen=ranking[ranking["style_id"] == style], where=of_style),
     )
+    parts.act(view, style)
     if profile.by_size_and_colour["colour"].notna().any():
         blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
         figure = figures.size_grid(profile.by_size_and_colour, words)

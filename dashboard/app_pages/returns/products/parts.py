@@ -7,8 +7,8 @@ import streamlit as st
 
 from dashboard.app_pages.returns.products import data
 from dashboard.i18n import Words, inert
-from dashboard.shared import queries
-from dashboard.shared.blocks import figures, nothing, pick_one, section, table
+from dashboard.shared import access, queries
+from dashboard.shared.blocks import figures, link_to, nothing, pick_one, section, table
 from dashboard.shared.columns import Columns, day, number, of, percent, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import FEWEST, standing_out, told
@@ -144,6 +144,37 @@ def _log(view: View, kind: str, styles: list[str], effective_on: Any, **values: 
         data.log_action(view.source, kind, styles, effective_on=effective_on, **values)
     except BackhaulError as error:
         st.session_state["action_problem"] = str(error)
+
+
+def act(view: View, style: str) -> None:
+    """Offer to log an action on the product of the sheet, and lead to the one that was logged."""
+    words, source = view.words, view.source
+    if source.scope or not access.may("save"):
+        return
+    if number := st.session_state.pop("action_logged", None):
+        st.success(words("actions.logged", n=f"{number}"), icon=":material/check:")
+        link_to(words, "actions", words("actions.to_effect"), action=f"{number}")
+    with (
+        st.popover(words("actions.form"), icon=":material/add_task:", key=f"act_{style}"),
+        st.form(f"act_{style}_form", border=False),
+    ):
+        kind = st.selectbox(
+            words("actions.kind"), queries.PRODUCT_KINDS, format_func=lambda k: words.value("kind", k), key="act_kind"
+        )
+        owner = st.text_input(words("actions.owner"), key="act_owner")
+        due = st.date_input(words("actions.due_on"), None, format="DD/MM/YYYY", key="act_due")
+        note = st.text_input(words("actions.note_field"), key="act_note")
+        wrong = st.empty()
+        is_sent = st.form_submit_button(words("actions.log"), type="primary")
+    if not is_sent:
+        return
+    try:
+        number = data.log_action(source, kind, [style], owner=owner or None, due_on=due, note=note or None)
+    except BackhaulError as error:
+        wrong.error(inert(words.translated(str(error))))
+        return
+    st.session_state["action_logged"] = number
+    st.rerun()
 
 
 def _log_form(view: View) -> None:
