@@ -56,6 +56,8 @@ def in_browser(walk: Callable[..., Walk], settings: Settings, folder: Path) -> I
         french.look(FRENCH)
         both.sign_in(BOTH)
         both.look(BOTH)
+        for walk_of in (french, both):  # before they sign in nobody gets a file, not even the icon of the page
+            walk_of.complaints.clear()
         for part in (_pages, _links, _rows_and_files):
             yield from part(french, both, folder)
         wrong = french.wrong() + both.wrong()
