@@ -32,29 +32,35 @@ FIRST_ROW = {"x": 17, "y": 52}  # of a table, its box to tick
 
 def claims() -> Iterator[Claim]:
     """Walk as every reader, then as one of a single market, and count what left this machine."""
+    with tempfile.TemporaryDirectory() as place:
+        both = _places_doors.shop(Path(place))
+        with chromium() as browser:
+            yield from _walked(browser, Path(place), both)
+        yield from _places_doors.elsewhere(both)
+
+
+def _walked(browser: Any, folder: Path, both: Settings) -> Iterator[Claim]:
     walks: list[Walk] = []
-    with tempfile.TemporaryDirectory() as place, chromium() as browser:
-        folder = Path(place)
-        settings = Settings(warehouse=folder / "warehouse")
-        write_sample(folder / "files", LINES, 20_260_131)
-        load(settings, [folder / "files"])
+    settings = Settings(warehouse=folder / "warehouse")
+    write_sample(folder / "files", LINES, 20_260_131)
+    load(settings, [folder / "files"])
 
-        def walk(address: str, width: int = 1440, language: str = "en", **window: Any) -> Walk:
-            walks.append(Walk(browser, address, width, language, **window))
-            return walks[-1]
+    def walk(address: str, width: int = 1440, language: str = "en", **window: Any) -> Walk:
+        walks.append(Walk(browser, address, width, language, **window))
+        return walks[-1]
 
-        (folder / "server").mkdir()
-        with served(settings.warehouse, folder / "server") as address:
-            yield from _executive(walk(address, 390, **SCREEN))
-            yield _merchandiser(walk(address), settings, folder)
-            yield _sustainability(walk(address), settings, folder)
-            yield _operations(walk(address), folder)
-            yield _finance(walk(address), folder)
-            yield from _french(walk(address, language="fr", locale="fr-FR"), folder)
-            yield _shared(walk(address), settings)
-        yield _newcomer(walk, folder)
-        yield from _places_doors.claims(walk, folder)
-        yield _kept_here(walks)
+    (folder / "server").mkdir()
+    with served(settings.warehouse, folder / "server") as address:
+        yield from _executive(walk(address, 390, **SCREEN))
+        yield _merchandiser(walk(address), settings, folder)
+        yield _sustainability(walk(address), settings, folder)
+        yield _operations(walk(address), folder)
+        yield _finance(walk(address), folder)
+        yield from _french(walk(address, language="fr", locale="fr-FR"), folder)
+        yield _shared(walk(address), settings)
+    yield _newcomer(walk, folder)
+    yield from _places_doors.in_browser(walk, both, folder)
+    yield _kept_here(walks)
 
 
 def _executive(walk: Walk) -> Iterator[Claim]:
