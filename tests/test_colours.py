@@ -117,5 +117,7 @@ def test_one_palette_is_drawn_with() -> None:
         for colour in re.findall(r"#[0-9A-Fa-f]{6}\b", path.read_text("utf-8"))
     ]
     assert own == []
+    literal = [path.name for path in HOME.rglob("*.py") if 'type="primary"' in path.read_text("utf-8")]
+    assert literal == [], "white on the accent is not read in dark: `theme.first_button` says which kind"
     assert pictures._MAIN == tokens.MAIN
     assert all(THEME[g]["chartCategoricalColors"] == list(tokens.SERIES) for g in ("light", "dark"))

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, findings, plan, queries, timeline
 from dashboard.shared.filters import View
+from dashboard.shared.theme import first_button
 from dashboard.shared.whole import changing, whole_shop
 from pipelines import targets
 from pipelines.errors import BackhaulError
@@ -129,7 +130,7 @@ def target_form(view: View, keys: Sequence[str]) -> None:
     since = left.date_input(words("target.since"), begin, format="DD/MM/YYYY", key="target_since")
     until = right.date_input(words("target.until"), None, format="DD/MM/YYYY", key="target_until")
     note = st.text_input(words("target.note"), key="target_note")
-    if not st.button(words("target.save"), type="primary", key="target_save"):
+    if not st.button(words("target.save"), type=first_button(), key="target_save"):
         return
     if value is None:
         st.error(words("target.no_value"))
@@ -159,7 +160,7 @@ def note_form(view: View) -> None:
         key="note_kind",
     )
     where = _of_view(view, "note_where")
-    if not st.button(words("note.save"), type="primary", key="note_save"):
+    if not st.button(words("note.save"), type=first_button(), key="note_save"):
         return
     try:
         access.saved("note_written")

@@ -18,6 +18,7 @@ from dashboard.shared.controls import controls, mark_at
 from dashboard.shared.filters import View
 from dashboard.shared.frames import rows_table
 from dashboard.shared.queries import PageQuestion, Source, opened, question_of, remembered
+from dashboard.shared.theme import first_button
 from dashboard.shared.whole import whole_shop
 from pipelines.errors import BackhaulError, WorkError
 from pipelines.people import actions, work
@@ -173,7 +174,7 @@ def _tools(view: View, name: str, chosen: pd.DataFrame, laid: pd.DataFrame, key:
             if is_done
             else (words("work.tick", n=n), ":material/check:", "done")
         )
-        if st.button(label, icon=icon, type="primary", key=f"{key}_tick"):
+        if st.button(label, icon=icon, type=first_button(), key=f"{key}_tick"):
             _save(view, name, chosen, state=state)
         of = f"{key}_{_digest(chosen)}"
         with st.popover(words("work.assign", n=n), icon=":material/edit:", key=f"{of}_assign"):
@@ -203,7 +204,7 @@ def _form(view: View, name: str, chosen: pd.DataFrame, laid: pd.DataFrame, key: 
         wrong_note = st.empty()
         if row is None:
             st.caption(words("work.several", n=words.number(len(chosen))))
-        is_sent = st.form_submit_button(words("work.save"), type="primary", key=f"{key}_save")
+        is_sent = st.form_submit_button(words("work.save"), type=first_button(), key=f"{key}_save")
     if row is not None:
         _history(view, name, str(row["item"]))
     if not is_sent:
@@ -266,7 +267,7 @@ def _action_form(view: View, name: str, chosen: pd.DataFrame, laid: pd.DataFrame
         due = st.date_input(words("actions.due_on"), _day(row), format="DD/MM/YYYY", key=f"{key}_action_due")
         note = st.text_input(words("actions.note_field"), key=f"{key}_action_note")
         wrong_note = st.empty()
-        is_sent = st.form_submit_button(words("actions.log"), type="primary", key=f"{key}_log")
+        is_sent = st.form_submit_button(words("actions.log"), type=first_button(), key=f"{key}_log")
     if not is_sent:
         return
     places = {"owner": wrong_owner, "note": wrong_note}

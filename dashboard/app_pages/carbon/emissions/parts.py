@@ -14,6 +14,7 @@ from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import mass, told
+from dashboard.shared.theme import first_button
 from pipelines.errors import BackhaulError
 
 LONGEST = 200  # characters of who signs for a month, and why again
@@ -102,7 +103,7 @@ def close_form(view: View) -> None:
         approver, wrong_approver = _approver(words)
         note = st.text_input(words("emissions.close_again"), max_chars=LONGEST, key="closing_note")
         wrong_note = st.empty()
-        is_sent = st.form_submit_button(words("emissions.close_button"), type="primary", icon=":material/lock:")
+        is_sent = st.form_submit_button(words("emissions.close_button"), type=first_button(), icon=":material/lock:")
     if not is_sent:
         return
     if not approver.strip():

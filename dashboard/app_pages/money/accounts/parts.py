@@ -11,6 +11,7 @@ from dashboard.shared import access, blocks
 from dashboard.shared.columns import Columns, day, number, percent, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import told
+from dashboard.shared.theme import first_button
 from pipelines.analyses import RollForward
 from pipelines.errors import ReportError
 
@@ -125,7 +126,7 @@ def _journal(view: View, month: str) -> None:
             "text/csv",
             key="journal_file",
             icon=":material/download:",
-            type="primary",
+            type=first_button(),
             on_click="ignore",
         )
     totals = {side: words.number(entries[side].sum(), 2) for side in ("debit", "credit")}

@@ -13,6 +13,7 @@ from dashboard.shared.columns import Columns, day, number, of, percent, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import FEWEST, standing_out, told
 from dashboard.shared.names import styles
+from dashboard.shared.theme import first_button
 from pipelines.errors import BackhaulError
 
 
@@ -165,7 +166,7 @@ def act(view: View, style: str) -> None:
         due = st.date_input(words("actions.due_on"), None, format="DD/MM/YYYY", key="act_due")
         note = st.text_input(words("actions.note_field"), key="act_note")
         wrong = st.empty()
-        is_sent = st.form_submit_button(words("actions.log"), type="primary")
+        is_sent = st.form_submit_button(words("actions.log"), type=first_button())
     if not is_sent:
         return
     try:

@@ -13,6 +13,7 @@ from dashboard.shared import access, alerted, blocks, controls, filters
 from dashboard.shared.columns import Columns, number, of, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import Finding, name
+from dashboard.shared.theme import first_button
 from pipelines.alerts import Rule
 from pipelines.errors import BackhaulError
 
@@ -152,7 +153,7 @@ def form(view: View, found: Sequence[Rule]) -> None:
     problems: dict[str, str] = st.session_state.get(f"alert_problems_{given.rule_id}", {})
     with st.container(border=True):
         rule = _fields(view, given, problems)
-        if st.button(words("alerts.save"), icon=":material/save:", type="primary", key="alert_save"):
+        if st.button(words("alerts.save"), icon=":material/save:", type=first_button(), key="alert_save"):
             _save(view, rule, given)
     if chosen:
         with st.container(horizontal=True, gap="small"):

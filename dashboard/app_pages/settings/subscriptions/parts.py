@@ -12,6 +12,7 @@ from dashboard.i18n import LANGUAGES, MISSING, Words, inert
 from dashboard.shared import access, blocks, controls, filters, places
 from dashboard.shared.columns import Columns, instant, number, of, text
 from dashboard.shared.filters import View
+from dashboard.shared.theme import first_button
 from pipelines.errors import BackhaulError, SubscriptionError
 from pipelines.subscriptions import Subscription
 
@@ -141,7 +142,7 @@ def form(view: View, found: Sequence[Subscription]) -> None:
     problem: tuple[str, str] | None = st.session_state.get(f"subscription_problem_{given.subscription_id}")
     with st.container(border=True):
         one = _fields(view, given, problem)
-        if st.button(words("alerts.save"), icon=":material/save:", type="primary", key="subscription_save"):
+        if st.button(words("alerts.save"), icon=":material/save:", type=first_button(), key="subscription_save"):
             _save(view, one, given)
     if chosen:
         with st.container(horizontal=True, gap="small"):
