@@ -34,6 +34,7 @@ from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
+from tests.browsing import launched
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -41,7 +42,18 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 """How many times as many examples are drawn as in a run of the tests."""
 
 
-LONGEST = ("versions", "load", "browser", "dashboard", "never_stuck", "stories", "engines", "forget", "propose")
+LONGEST = (
+    "reach",
+    "versions",
+    "load",
+    "browser",
+    "dashboard",
+    "never_stuck",
+    "stories",
+    "engines",
+    "forget",
+    "propose",
+)
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
 
@@ -243,6 +255,13 @@ def sample_build(sample_settings: Settings) -> Iterator[Build]:
     build = current_build(sample_settings.warehouse)
     yield build
     build.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium: a module's, for Playwright runs a loop of events in which other tests could start none."""
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,76 +1,20 @@
-"""The app in a real browser.
+"""The app in a real browser: what a click, a link and a file lead to, and nothing asked from outside this machine.
 
-Every page, wide and narrow, in both languages, and nothing asked from outside this machine.
+Every page, wide and narrow, in both themes, is looked at by tests/test_reach.py.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import pytest
 
 from dashboard.shared.upload import rows
-from pipelines.cli.pages import command, environment
 from pipelines.outputs import export
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import current_id
-from tests.pages import ADDRESSES
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
-FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-CHROMIUM = os.environ.get("BACKHAUL_CHROMIUM") or next(filter(None, FOUND), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
-PATIENCE = 120_000
-HARMLESS = ("preload", "_stcore")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def served(warehouse: Path, folder: Path, *, is_refusing: bool = False) -> Iterator[str]:
-    """The app as `backhaul dashboard` serves it: its address; with `is_refusing`, Streamlit says why nobody came in."""
-    port, log = free_port(), folder / "log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(command(port), env=environment(warehouse), stdout=output, stderr=output) as server,
-    ):
-        for _ in range(PATIENCE // 100):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
-                    assert answer.status == 200
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                assert server.poll() is None, log.read_text()
-                time.sleep(0.1)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-    said = log.read_text()
-    assert "Traceback" not in said or (is_refusing and "OAuth token exchange failed" in said)
-    assert "/dashboard/" not in said
+from tests.browsing import Visit, served
 
 
 @pytest.fixture(scope="module")
@@ -80,86 +24,13 @@ def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-TELEPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0"
-    " Mobile/15E148 Safari/604.1"
-)
-PHONE = {"user_agent": TELEPHONE, "is_mobile": True, "has_touch": True}
-"""The window of a telephone: it says that it is one, and lays the page out as one."""
-
-
-class Visit:
-    """One visitor: what the pages asked for and complained about."""
-
-    def __init__(self, browser: Any, address: str, width: int, **window: Any) -> None:
-        self.address, self.asked, self.complaints = address, set[str](), list[str]()
-        window = {"viewport": {"width": width, "height": 900}, "locale": "en-GB", **window}
-        self.page = browser.new_page(**window)
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("request", lambda request: self.asked.add(urlparse(request.url).hostname or ""))
-        self.page.on(
-            "console",
-            lambda message: (
-                self.complaints.append(f"{message.text} {message.location}") if message.type == "error" else None
-            ),
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def open(self, path: str) -> None:
-        self.page.goto(f"{self.address}/{path}")
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until the script has run and its charts are drawn."""
-        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-        self.page.wait_for_selector("h1")
-        self.page.wait_for_function(
-            "document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0"
-        )
-
-    def title(self) -> str:
-        return str(self.page.locator("h1").first.inner_text())
-
-    def chosen(self, label: str) -> str:
-        """What a select box shows."""
-        return str(self.page.get_by_label(label, exact=True).first.input_value())
-
-    def exceptions(self) -> list[str]:
-        return list(self.page.locator('[data-testid="stException"]').all_inner_texts())
-
-    def overflow(self) -> int:
-        """Pixels by which the page is wider than the window."""
-        script = (
-            "(() => { const m = document.querySelector('[data-testid=\"stMain\"]'); return Math.max(m.scrollWidth -"
-            " m.clientWidth, document.documentElement.scrollWidth - innerWidth); })()"
-        )
-        return int(self.page.evaluate(script))
-
-
 @pytest.fixture
 def visit(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     found = Visit(browser, address, getattr(request, "param", 1440))
     yield found
+    wrong = found.wrong()
     found.page.close()
-    assert found.asked - {"127.0.0.1", ""} == set(), "something was asked from outside"
-    assert [c for c in found.complaints if not any(h in c for h in HARMLESS)] == []
-
-
-@pytest.mark.parametrize("visit", [1440, 390], indirect=True)
-def test_every_page_fits_the_window(visit: Visit) -> None:
-    for name in ADDRESSES:
-        visit.open(name if name != "today" else "")
-        assert visit.exceptions() == [], name
-        assert visit.title(), name
-        assert visit.overflow() <= 0, name
+    assert wrong == []
 
 
 def test_a_link_restores_the_view(visit: Visit) -> None:
@@ -335,7 +206,7 @@ def test_a_link_is_shared_and_a_view_saved_in_a_real_browser(
         reader = Visit(browser, address, 390)  # a page of its own: nothing of the first one's session
         reader.open(shared.removeprefix(f"{address}/"))
         assert reader.title() == title
-        assert reader.page.get_by_role("button", name="Data of").count() == 1
+        reader.page.get_by_role("button", name="Data of").wait_for()
         assert reader.overflow() <= 0
         reader.open("?build=000099-20260101T000000")
         assert "no longer kept" in reader.page.locator("[data-testid=stAlert]").first.inner_text()
@@ -345,5 +216,5 @@ def test_a_link_is_shared_and_a_view_saved_in_a_real_browser(
         reader.page.wait_for_url("**/returns?**category=dresses**")
         reader.settle()
         assert reader.title() == title
-        assert [c for c in reader.complaints if not any(h in c for h in HARMLESS)] == []
+        assert reader.wrong() == []
         reader.page.close()

@@ -20,11 +20,10 @@ from dashboard.i18n import Words
 from dashboard.shared import blocks, charts
 from dashboard.shared.twin import twin
 from pipelines.settings import Settings
+from tests.browsing import TELEPHONE, Visit, served, settled
 from tests.pages import ADDRESSES, turn
-from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, TELEPHONE, served, sync_api
 
 HOME = Path(dashboard.__file__).parent
-SEEN = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
 GRAVE = ("serious", "critical")
 THEME = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
 GROUNDS = {theme: THEME[theme]["backgroundColor"] for theme in ("light", "dark")}
@@ -99,35 +98,10 @@ def test_a_click_shows_the_table_and_another_hides_it(tiny_settings: Settings, m
     assert not app.exception
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a reader looks at the pages: width, theme, by telephone or not."""
-
-    width: int
-    theme: str
-
-    def opened(self, browser: Any) -> Any:
-        """Open a page of the browser that looks so."""
-        telephone = {"user_agent": TELEPHONE} if self.width < 600 else {}
-        context = browser.new_context(
-            viewport={"width": self.width, "height": 900}, locale="en-GB", color_scheme=self.theme, **telephone
-        )
-        context.set_default_timeout(PATIENCE)
-        return context.new_page()
-
-
 @pytest.fixture(scope="module")
 def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with served(tiny_settings.warehouse, tmp_path_factory.mktemp("reached")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 def axe_of() -> Any:
@@ -135,20 +109,6 @@ def axe_of() -> Any:
     return pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="missing tool: axe-playwright-python"
     ).Axe()
-
-
-def drawn(page: Any) -> None:
-    """Wait until the script of a page has run and its charts are drawn."""
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-    page.wait_for_selector("h1")
-    bare = "document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0"
-    page.wait_for_function(bare)
-
-
-def go_to(page: Any, link: str) -> None:
-    """Open a link and wait until it is drawn."""
-    page.goto(link)
-    drawn(page)
 
 
 ZOOMED = {1440: 720, 390: 320}
@@ -167,9 +127,10 @@ TOO_WIDE = """() => Math.max(...['[data-testid=stMain]', 'html'].map((s) => docu
 
 @dataclass
 class Walk:
-    """What was seen on every address by a window of a width: grave findings by theme, and what is too wide zoomed."""
+    """What was seen on every address in a window: what went wrong, grave findings by theme, what is too wide."""
 
     width: int
+    wrong: list[str]
     grave: dict[str, list[str]]
     looked: dict[str, int]
     wide: list[str]
@@ -177,6 +138,7 @@ class Walk:
 
 def narrowed(page: Any) -> int:
     """Give how many pixels a page is too wide once what is drawn has followed its window."""
+    sync_api = pytest.importorskip("playwright.sync_api")
     try:
         page.wait_for_function(f"({TOO_WIDE})() <= 0")
     except sync_api.TimeoutError:
@@ -188,7 +150,7 @@ def looked_at(page: Any, axe: Any) -> tuple[int, list[str]]:
     """Give how many rules of axe a page passes and what it finds; what is still being drawn is looked at again."""
     told: list[str] = []
     for _ in range(4):
-        drawn(page)
+        settled(page)
         answer = axe.run(page).response
         grave = [one for one in answer["violations"] if one["impact"] in GRAVE or one["id"] == "heading-order"]
         told = [f"{one['id']}: {n['html'][:160]} {n['failureSummary'][:120]}" for one in grave for n in one["nodes"]]
@@ -202,11 +164,13 @@ def looked_at(page: Any, axe: Any) -> tuple[int, list[str]]:
 def walk(request: pytest.FixtureRequest, address: str, browser: Any) -> Walk:
     """Open every address once; look at it in both themes, then zoomed."""
     axe = axe_of()
-    seen = Walk(request.param, {"light": [], "dark": []}, {"light": 0, "dark": 0}, [])
-    page = Look(seen.width, "light").opened(browser)
+    seen = Walk(request.param, [], {"light": [], "dark": []}, {"light": 0, "dark": 0}, [])
+    telephone = {"user_agent": TELEPHONE} if seen.width < 600 else {}
+    visit = Visit(browser, address, seen.width, color_scheme="light", **telephone)
+    page = visit.page
     for name in ADDRESSES:
         page.emulate_media(color_scheme="light")
-        go_to(page, f"{address}/{name if name != ADDRESSES[0] else ''}")
+        visit.open(name if name != ADDRESSES[0] else "")
         for theme in seen.grave:
             page.emulate_media(color_scheme=theme)
             ground = f"rgb({', '.join(str(int(GROUNDS[theme][i : i + 2], 16)) for i in (1, 3, 5))})"
@@ -218,16 +182,22 @@ def walk(request: pytest.FixtureRequest, address: str, browser: Any) -> Walk:
             passes, told = looked_at(page, axe)
             seen.looked[theme] += passes > 15
             seen.grave[theme] += [f"{name}: {one}" for one in told]
-        page.set_viewport_size({"width": ZOOMED[seen.width], "height": 900})
-        drawn(page)
-        wide = narrowed(page)
-        seen.wide += [f"{name} is {wide} px too wide"] if wide > 0 else []
+        seen.wrong += [f"{name}: {one}" for one in visit.exceptions()] + [f"{name} has no title"] * (not visit.title())
+        for width in (seen.width, ZOOMED[seen.width]):
+            page.set_viewport_size({"width": width, "height": 900})
+            visit.settle()
+            wide = narrowed(page)
+            seen.wide += [f"{name} is {wide} px wider than {width}"] if wide > 0 else []
         page.set_viewport_size({"width": seen.width, "height": 900})
-    page.context.close()
+    seen.wrong += visit.wrong()
+    page.close()
     return seen
 
 
-@SEEN
+def test_every_page_opens_and_asks_nothing_from_outside(walk: Walk) -> None:
+    assert walk.wrong == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_grave_on_any_page(walk: Walk, theme: str) -> None:
     print(f"axe, {walk.width} px, {theme}: pages {walk.looked[theme]}, serious or critical {len(walk.grave[theme])}")
@@ -235,35 +205,33 @@ def test_axe_finds_nothing_grave_on_any_page(walk: Walk, theme: str) -> None:
     assert walk.looked[theme] == len(ADDRESSES)
 
 
-@SEEN
-def test_a_page_that_is_zoomed_loses_nothing(walk: Walk) -> None:
+def test_every_page_fits_the_window_zoomed_too(walk: Walk) -> None:
     assert walk.wide == []
 
 
-@SEEN
 def test_axe_finds_a_fault_that_is_there(address: str, browser: Any) -> None:
-    axe, page = axe_of(), Look(1440, "light").opened(browser)
-    go_to(page, f"{address}/returns")
+    axe, visit = axe_of(), Visit(browser, address, 1440)
+    visit.open("returns")
+    page = visit.page
     pale = "position:fixed;top:0;left:0;z-index:999999;margin:0;background:#fff;color:#bbb"
     faults = f'<button></button><p style="{pale}">pale</p>'
     page.evaluate("(faults) => document.body.insertAdjacentHTML('beforeend', faults)", faults)
     found = {one["id"] for one in axe.run(page).response["violations"] if one["impact"] in GRAVE}
-    page.context.close()
+    page.close()
     assert found == {"button-name", "color-contrast"}
 
 
-@SEEN
 def test_the_page_says_its_language(address: str, browser: Any) -> None:
-    page = Look(1440, "light").opened(browser)
-    said = "document.documentElement.lang"
-    go_to(page, f"{address}/returns?lang=fr")
+    visit = Visit(browser, address, 1440)
+    page, said = visit.page, "document.documentElement.lang"
+    visit.open("returns?lang=fr")
     page.wait_for_function(f"{said} === 'fr'")
     page.get_by_role("radio", name="EN").click()
     page.wait_for_function(f"{said} === 'en'")
     page.get_by_role("radio", name="FR").click()
     page.wait_for_function(f"{said} === 'fr'")
     assert page.title()
-    page.context.close()
+    page.close()
 
 
 CONTROLS = (
@@ -295,11 +263,11 @@ NOTED = """() => {
 """What has the focus looks otherwise without it; a table draws its focus on its canvas, and `main` only scrolls."""
 
 
-@SEEN
 @pytest.mark.parametrize("name", ["today", "returns", "products", "delays", "try-policy", "carbon", "add"])
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(address: str, browser: Any, name: str) -> None:
-    page = Look(1440, "light").opened(browser)
-    go_to(page, f"{address}/{name if name != ADDRESSES[0] else ''}")
+    visit = Visit(browser, address, 1440)
+    page = visit.page
+    visit.open(name if name != ADDRESSES[0] else "")
     page.add_style_tag(content="*, *::before, *::after { transition: none !important; animation: none !important }")
     wanted = page.evaluate(REACHABLE)
     for _ in range(3 * wanted + 20):
@@ -309,7 +277,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(address: str, 
             break
     missed = page.evaluate("window.wanted.filter((w) => !window.reached.has(w)).map((w) => w.outerHTML.slice(0, 160))")
     unseen = page.evaluate("[...new Set(window.unseen)]")
-    page.context.close()
+    page.close()
     assert missed == []
     assert unseen == []
     assert wanted > 10

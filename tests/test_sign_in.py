@@ -13,14 +13,11 @@ import pytest
 
 from pipelines.access import audit
 from pipelines.settings import Settings
-from tests import test_browser
+from tests.browsing import PATIENCE, Visit, free_port, served
 from tests.oidc import CLIENT, SECRET, Provider, provided
 from tests.test_access import READERS
-from tests.test_browser import ARGUMENTS, CHROMIUM, PATIENCE, Visit, free_port, served, sync_api
 from tests.test_within import loaded
 from tests.two_markets import MARK, whole
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +41,7 @@ def guarded(shop: Settings, provider: Provider, folder: Path) -> Iterator[str]:
     told |= {"BACKHAUL_OIDC_CLIENT": CLIENT, "BACKHAUL_OIDC_SECRET": SECRET}
     with (
         patch.dict("os.environ", told),
-        patch.object(test_browser, "free_port", lambda: port),
-        served(shop.warehouse, folder, is_refusing=True),
+        served(shop.warehouse, folder, port=port, is_refusing=True),
     ):
         yield f"http://localhost:{port}"
 
@@ -55,14 +51,6 @@ def address(shop: Settings, provider: Provider, tmp_path_factory: pytest.TempPat
     """The pages, for readers who sign in."""
     with guarded(shop, provider, tmp_path_factory.mktemp("server")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 class Person(Visit):

@@ -27,9 +27,9 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.scope import Scope
 from pipelines.why import read
 from tests.any_shop import Delivery, write
+from tests.browsing import PHONE, Visit, served
 from tests.conftest import ends, fresh, write_shop
 from tests.pages import turn
-from tests.test_browser import ARGUMENTS, CHROMIUM, HARMLESS, PHONE, Visit, served, sync_api
 from tests.test_dashboard import app, said
 from tests.test_within import FRANCE, loaded
 from tests.two_markets import whole
@@ -466,14 +466,12 @@ def test_a_reader_of_one_market_or_one_who_only_looks_closes_no_month(
             assert "Close the month" not in [b.label for b in page.button]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
 @pytest.mark.parametrize(("width", "window"), [(1440, {}), (390, PHONE)])
 def test_operations_tick_and_take_the_list_away_in_a_few_clicks(
-    width: int, window: dict[str, Any], shop: Settings, tmp_path: Path
+    width: int, window: dict[str, Any], shop: Settings, tmp_path: Path, browser: Any
 ) -> None:
     """Each click waits for what the one before it brought: a click on what is about to be drawn anew may be lost."""
-    with served(shop.warehouse, tmp_path) as address, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with served(shop.warehouse, tmp_path) as address:
         visit = Visit(browser, address, width, **window)
         page = visit.page
         visit.open("late")
@@ -493,10 +491,8 @@ def test_operations_tick_and_take_the_list_away_in_a_few_clicks(
         found = pd.read_excel(tmp_path / "list.xlsx", engine="openpyxl")
         assert found["state"].tolist() == ["done"] * 3
         assert {"return_id", "due_at", "amount"} <= set(found)
-        assert [c for c in visit.complaints if not any(h in c for h in HARMLESS)] == []
-        assert visit.exceptions() == []
+        assert visit.wrong() == []
         assert visit.overflow() <= 0
-        browser.close()
 
 
 def test_an_owner_without_sign_in_is_named_owner(shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

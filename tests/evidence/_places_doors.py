@@ -14,13 +14,13 @@ from pipelines.cli import options
 from pipelines.outputs import serve
 from pipelines.settings import Settings
 from tests import every_part
+from tests.browsing import free_port
 from tests.evidence import Claim
 from tests.evidence._places_walk import Walk
 from tests.oidc import provided
 from tests.pages import ADDRESSES
 from tests.test_access import READERS, get
 from tests.test_agents import OF_FRANCE, over_stdio
-from tests.test_browser import free_port
 from tests.test_sign_in import guarded
 from tests.test_within import TOKENS, loaded
 from tests.two_markets import MARK, whole

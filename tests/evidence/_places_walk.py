@@ -2,17 +2,14 @@
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from dashboard.i18n import catalogue
+from tests.browsing import LOOPBACK
 from tests.evidence import Claim
-from tests.test_browser import ARGUMENTS, CHROMIUM, HARMLESS, sync_api
 from tests.test_sign_in import Person
 
-LOOPBACK = {"127.0.0.1", "localhost", ""}
 _PLACEHOLDER = re.compile(r"\\\{\w+\\\}")
 
 _FIRST_SCREEN = """() => {
@@ -111,9 +108,8 @@ class Walk(Person):
         return self.asked - LOOPBACK
 
     def wrong(self) -> list[str]:
-        """List what went wrong on the pages: exceptions shown, and complaints of the browser."""
-        shown = [*self.exceptions(), *["an exception was shown on the way"] * self.faults]
-        return [*shown, *(c for c in self.complaints if not any(harmless in c for harmless in HARMLESS))]
+        """List what went wrong on the pages, on the way too."""
+        return [*super().wrong(), *["an exception was shown on the way"] * self.faults]
 
     def claim(self, name: str, most: int, figure: str, *, is_there: bool) -> Claim:
         """Claim that a reader got there by so many clicks at most."""
@@ -121,15 +117,3 @@ class Walk(Person):
         wrong = self.wrong()
         text = took + (f"; wrong: {wrong[0][:120]}" if wrong else "")
         return Claim(name, f"at most {most} clicks", text, is_there and self.clicks <= most and not wrong)
-
-
-@contextmanager
-def chromium(beside: Any = None) -> Iterator[Any]:
-    """Start a browser of one's own, `beside` one that runs."""
-    with nullcontext() if beside else sync_api.sync_playwright() as playwright:
-        kind = beside.browser_type if beside else playwright.chromium
-        found = kind.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        try:
-            yield found
-        finally:
-            found.close()

@@ -19,10 +19,10 @@ from pipelines.people import actions
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
+from tests.browsing import PHONE, launched, served
 from tests.evidence import Claim, _places_doors
-from tests.evidence._places_walk import Walk, chromium
+from tests.evidence._places_walk import Walk
 from tests.pages import ADDRESSES
-from tests.test_browser import PHONE, served
 from tests.test_upload import ORDERS
 
 LINES = 6_000
@@ -34,7 +34,7 @@ def claims() -> Iterator[Claim]:
     """Walk as every reader, then as one of a single market, and count what left this machine."""
     with tempfile.TemporaryDirectory() as place:
         both = _places_doors.shop(Path(place))
-        with chromium() as browser:
+        with launched() as browser:
             yield from _walked(browser, Path(place), both)
         yield from _places_doors.elsewhere(both)
 
@@ -242,7 +242,7 @@ def _shared(sender: Walk, settings: Settings) -> Claim:
     sender.click(sender.page.get_by_role("button", name="Share"), sender.page.get_by_test_id("stCode"))
     link = sender.page.get_by_test_id("stCode").first.inner_text().strip()
     title = sender.title()
-    with chromium(sender.context.browser) as other:
+    with launched(sender.context.browser) as other:
         reader = Walk(other, sender.address)
         reader.open(link.removeprefix(f"{sender.address}/"))
         pinned = reader.page.get_by_role("button", name="Data of").count()
