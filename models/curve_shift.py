@@ -236,9 +236,11 @@ def weekday_doubt(counts: Counts, first: Array, weeks: int = 8) -> float:
             fair = np.concatenate([first, np.ones(7)])
             before = np.concatenate([np.zeros(7), first, np.ones(7)])[: last + 8]
             step = 1 - (came[part] + 100 * (fair - before)) / (present[part] + 100 * fair + 1e-9)
-            level = np.ones(last + 8)
-            for day in range(last, -1, -1):
-                level[day] = level[day + 7] * np.clip(step[day + 7], 1e-6, 1.0) if day + 7 <= last else first[day]
+            step, level = np.clip(step, 1e-6, 1.0), first.copy()
+            for week_end in range(last - 6, 0, -7):  # the last week is the curve's own
+                at = slice(max(week_end - 7, 0), week_end)
+                later = slice(at.start + 7, week_end + 7)
+                level[at] = level[later] * step[later]
             half[part, anchor] = float(np.mean(_probit(level[inside]) - _probit(first[inside])))
     half -= half.mean(1, keepdims=True)
     return float(np.sqrt(max(float(np.mean(half[0] * half[1])), 0.0)))

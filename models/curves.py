@@ -14,6 +14,7 @@ from models.rates import Array, floats
 NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
 AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
 DATED_STEPS = 70  # what a date adds to a window is counted in so many steps
+_LONGEST_WAIT = 150  # days to confirm: what comes later is less than the last digit of a number
 _DATED_DAYS = 65  # what to take such a window for before its own returns are seen
 RECENT_DAYS = 120  # beyond a curve's last day, how far back returned lines count
 _ASSUMED, _STRETCHED, _START = 30.0, 100.0, 300.0  # returns that an assumed, a stretched and a start's curve are worth
@@ -94,7 +95,7 @@ def assumed_curve(window_days: int, last_day: int) -> Array:
     """
     day = np.arange(last_day + 1, dtype=np.float64)
     asked = scipy.special.ndtr(np.log(np.minimum(day + 0.5, window_days + 0.5) / 5.0) / 0.8)
-    wait = 0.25 * 0.75**day
+    wait = 0.25 * 0.75 ** day[:_LONGEST_WAIT]
     curve: Array = np.cumsum(np.convolve(np.diff(asked, prepend=0.0), wait)[: last_day + 1])
     return np.asarray(curve / curve[-1], dtype=np.float64)
 

@@ -218,8 +218,8 @@ def _compared(
 ) -> list[Verdict]:
     """Say whether it is worse (better) on these days than on those before, as they were known at the same age."""
     asked = Question(where=rule.where, since=days[0], until=days[1])
-    first = metrics.answer(build, rule.metric, asked, by=rule.by)
-    level = 1 - FALSE_ALARMS / max(len(first), 1)
+    cells = len(metrics.answer(build, rule.metric, asked, by=rule.by)) if rule.by else 1
+    level = 1 - FALSE_ALARMS / max(cells, 1)
     now = metrics.answer(build, rule.metric, asked.but(level=level), by=rule.by)
     earlier = asked.but(since=before[0], until=before[1], as_of=observed - (days[0] - before[0]), level=level)
     then = metrics.answer(build, rule.metric, earlier, by=rule.by)

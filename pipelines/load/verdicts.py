@@ -252,20 +252,22 @@ def _stage_judged(
     """)
     of_row = [r for r in enumerate(rules) if not is_read_field(table, r[1][0], r[1][1])]
     of_field = [r for r in enumerate(rules) if is_read_field(table, r[1][0], r[1][1])]
-    missing = [(column, cond) for _, (rule, column, cond) in of_field if rule != "empty_is_one"]
-    unread = {c: [cond for column, cond in missing if column == c] for c in {column for column, _ in missing}}
-    columns = {n: _rewrite(v, raw) for n, v in log_values(table, namespace, unread).items()}
+    missing = [(i, column) for i, (rule, column, _) in of_field if rule != "empty_is_one"]
+    unread = {c: [f"_broken_{i}" for i, column in missing if column == c] for c in {column for _, column in missing}}
+    columns = log_values(table, namespace, unread)
     values = " ".join(
         f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
         for mask, some in (("faults", of_row), ("unread", of_field))
     )
+    broken = ", ".join(f"{_rewrite(condition, raw)} AS _broken_{i}" for i, (_, _, condition) in enumerate(rules))
     keys = ", ".join(f"{sql} AS {name}" for name, sql in keys_of(table).items())
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH named AS ({named.sql}),
         t AS (SELECT {", ".join(typed)}, _file, _line, coalesce(landed_no, 0) AS file_no FROM named
             LEFT JOIN landed_file ON landed_name = _file),
-        f AS (SELECT *, {_rewrite(_bits(of_row), raw)} AS faults, {_rewrite(_bits(of_field), raw)} AS unread FROM t),
+        b AS (SELECT *, {broken} FROM t),
+        f AS (SELECT *, {_bits(of_row)} AS faults, {_bits(of_field)} AS unread FROM b),
         o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
             exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value,
                 {_future(rules)} AS _future FROM f AS t)
@@ -275,7 +277,7 @@ def _stage_judged(
 
 def _future(rules: list[tuple[str, str, str]]) -> str:
     """Give the earliest of a row's times that is of the future, as SQL."""
-    times = [f"CASE WHEN {condition} THEN t.{column} END" for rule, column, condition in rules if rule == "future_time"]
+    times = [f"CASE WHEN _broken_{i} THEN t.{c} END" for i, (rule, c, _) in enumerate(rules) if rule == "future_time"]
     return f"least({', '.join(times)}, NULL::TIMESTAMP)" if times else "NULL::TIMESTAMP"
 
 
@@ -391,11 +393,11 @@ def _filled(column: Column[Any], types: dict[str, str]) -> str:
 
 
 def _bits(rules: list[tuple[int, tuple[str, str, str]]]) -> str:
-    """Give the set of broken rules; a clean row pays for the conditions alone."""
+    """Give the set of broken rules, each told by `_broken_<its bit>`; a clean row pays for the conditions alone."""
     if not rules:
         return "0::UBIGINT"
-    any_fault = " OR ".join(f"({condition})" for _, (_, _, condition) in rules)
-    bits = " + ".join(f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in rules)
+    any_fault = " OR ".join(f"_broken_{i}" for i, _ in rules)
+    bits = " + ".join(f"(CASE WHEN _broken_{i} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, _ in rules)
     return f"CASE WHEN {any_fault} THEN {bits} ELSE 0::UBIGINT END"
 
 
