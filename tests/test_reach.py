@@ -3,9 +3,8 @@
 What is tested how, and what does not hold, stands in docs/accessibility.md.
 """
 
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from dashboard.i18n import Words
 from dashboard.shared import blocks, charts
 from dashboard.shared.twin import twin
 from pipelines.settings import Settings
-from tests.browsing import TELEPHONE, Visit, served, settled
+from tests import looks
+from tests.browsing import Visit, served, settled
 from tests.pages import ADDRESSES, turn
 
 HOME = Path(dashboard.__file__).parent
 GRAVE = ("serious", "critical")
-THEME = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
-GROUNDS = {theme: THEME[theme]["backgroundColor"] for theme in ("light", "dark")}
 
 
 def test_a_table_says_what_the_marks_of_a_chart_say() -> None:
@@ -113,27 +111,20 @@ def axe_of() -> Any:
 
 ZOOMED = {1440: 720, 390: 320}
 """The window that 200% leave of 1440 pixels; 400% of 1280 are read in one column."""
-GROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-COUNTED = """() => {
-  const app = document.querySelector('[data-testid=stApp]');
-  window.runs = 0;
-  new MutationObserver(() => { window.runs += app.dataset.testScriptState === 'notRunning'; })
-    .observe(app, { attributes: true, attributeFilter: ['data-test-script-state'] });
-}"""
-"""Counts the runs of the script that end."""
 TOO_WIDE = """() => Math.max(...['[data-testid=stMain]', 'html'].map((s) => document.querySelector(s))
   .map((e) => e.scrollWidth - e.clientWidth))"""
 
 
 @dataclass
 class Walk:
-    """What was seen on every address in a window: what went wrong, grave findings by theme, what is too wide."""
+    """What was seen on every address in a window, much of it by theme."""
 
-    width: int
-    wrong: list[str]
-    grave: dict[str, list[str]]
-    looked: dict[str, int]
-    wide: list[str]
+    window: looks.Window
+    wrong: list[str] = field(default_factory=list)
+    wide: list[str] = field(default_factory=list)
+    grave: dict[str, list[str]] = field(default_factory=lambda: {theme: [] for theme in looks.THEMES})
+    looked: dict[str, int] = field(default_factory=lambda: dict.fromkeys(looks.THEMES, 0))
+    seen: dict[str, dict[str, looks.Blocks]] = field(default_factory=lambda: {theme: {} for theme in looks.THEMES})
 
 
 def narrowed(page: Any) -> int:
@@ -160,47 +151,58 @@ def looked_at(page: Any, axe: Any) -> tuple[int, list[str]]:
     return len(answer["passes"]), told
 
 
-@pytest.fixture(scope="module", params=[1440, 390])
+@pytest.fixture(scope="module", params=looks.WINDOWS, ids=lambda window: f"{window.width}-{window.language}")
 def walk(request: pytest.FixtureRequest, address: str, browser: Any) -> Walk:
     """Open every address once; look at it in both themes, then zoomed."""
-    axe = axe_of()
-    seen = Walk(request.param, [], {"light": [], "dark": []}, {"light": 0, "dark": 0}, [])
-    telephone = {"user_agent": TELEPHONE} if seen.width < 600 else {}
-    visit = Visit(browser, address, seen.width, color_scheme="light", **telephone)
-    page = visit.page
+    axe, found = axe_of(), Walk(request.param)
+    visit = found.window.visit(browser, address)
+    page, width = visit.page, found.window.width
     for name in ADDRESSES:
-        page.emulate_media(color_scheme="light")
-        visit.open(name if name != ADDRESSES[0] else "")
-        for theme in seen.grave:
-            page.emulate_media(color_scheme=theme)
-            ground = f"rgb({', '.join(str(int(GROUNDS[theme][i : i + 2], 16)) for i in (1, 3, 5))})"
-            page.wait_for_function(f"{GROUND} === '{ground}'")
-            if theme == "dark":  # who looks so from the start has the script run so
-                page.evaluate(COUNTED)
-                page.keyboard.press("r")
-                page.wait_for_function("window.runs > 0")
+        for theme in looks.opened(visit, found.window, name):
             passes, told = looked_at(page, axe)
-            seen.looked[theme] += passes > 15
-            seen.grave[theme] += [f"{name}: {one}" for one in told]
-        seen.wrong += [f"{name}: {one}" for one in visit.exceptions()] + [f"{name} has no title"] * (not visit.title())
-        for width in (seen.width, ZOOMED[seen.width]):
-            page.set_viewport_size({"width": width, "height": 900})
+            found.looked[theme] += passes > 15
+            found.grave[theme] += [f"{name}: {one}" for one in told]
+            found.seen[theme][name] = looks.look(page)
+        found.wrong += [f"{name}: {one}" for one in visit.exceptions()]
+        found.wrong += [f"{name} has no title"] * (not visit.title())
+        for window in (width, ZOOMED[width]):
+            page.set_viewport_size({"width": window, "height": looks.HEIGHT})
             visit.settle()
             wide = narrowed(page)
-            seen.wide += [f"{name} is {wide} px wider than {width}"] if wide > 0 else []
-        page.set_viewport_size({"width": seen.width, "height": 900})
-    seen.wrong += visit.wrong()
+            found.wide += [f"{name} is {wide} px wider than {window}"] if wide > 0 else []
+        page.set_viewport_size({"width": width, "height": looks.HEIGHT})
+    found.wrong += visit.wrong()
     page.close()
-    return seen
+    return found
 
 
 def test_every_page_opens_and_asks_nothing_from_outside(walk: Walk) -> None:
     assert walk.wrong == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", looks.THEMES)
+def test_every_page_looks_as_it_did(walk: Walk, theme: str) -> None:
+    """Where a page is meant to look otherwise: `python -m tests.looks`, and look at the sheets it draws."""
+    known = looks.kept(walk.window, theme)
+    apart = {name: looks.apart(seen, known[name]) for name, seen in walk.seen[theme].items()}
+    assert {name: share for name, share in apart.items() if share > looks.MOST} == {}
+
+
+def test_a_page_without_its_chart_or_of_the_other_theme_looks_otherwise(address: str, browser: Any) -> None:
+    window = looks.WINDOWS[0]
+    visit = window.visit(browser, address)
+    page, known = visit.page, {theme: looks.kept(window, theme)["returns"] for theme in looks.THEMES}
+    for theme in looks.opened(visit, window, "returns"):
+        assert looks.apart(looks.look(page), known[theme]) <= looks.MOST
+    assert looks.apart(looks.look(page), known["light"]) > 0.5
+    page.evaluate("document.querySelector('[data-testid=stPlotlyChart]').remove()")
+    assert looks.apart(looks.look(page), known["dark"]) > looks.MOST
+    page.close()
+
+
+@pytest.mark.parametrize("theme", looks.THEMES)
 def test_axe_finds_nothing_grave_on_any_page(walk: Walk, theme: str) -> None:
-    print(f"axe, {walk.width} px, {theme}: pages {walk.looked[theme]}, serious or critical {len(walk.grave[theme])}")
+    print(f"axe, {walk.window.width} px, {theme}: pages {walk.looked[theme]}, grave {len(walk.grave[theme])}")
     assert walk.grave[theme] == []
     assert walk.looked[theme] == len(ADDRESSES)
 

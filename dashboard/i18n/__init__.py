@@ -91,8 +91,14 @@ class Words:
 
         >>> Words("fr")("finding.rate_so_far", rate="29 %")
         '29 % des articles vendus sont déjà retournés'
+        >>> Words("en")("do.claim", n="1"), Words("en")("do.claim", n="2")
+        ('Claim 1 lost parcel', 'Claim 2 lost parcels')
         """
-        return catalogue(self.language)[key].format(**{name: inert(part) for name, part in parts.items()})
+        known = catalogue(self.language)
+        text = known[key]
+        if parts.get("n") == "1":  # one of what is counted
+            text = known.get(f"{key}_one", text)
+        return text.format(**{name: inert(part) for name, part in parts.items()})
 
     def value(self, kind: str, code: Any) -> str:
         """Name a coded value ("return_reason", "size_small"), or give the code itself when it has no name.

@@ -143,4 +143,4 @@ def saved(view: View) -> None:
 
 def finding(words: Words, found: pd.DataFrame) -> str:
     """Say how many targets stand."""
-    return words("plan.finding" if len(found) != 1 else "plan.finding_one", n=words.number(len(found)))
+    return words("plan.finding", n=words.number(len(found)))

@@ -130,9 +130,9 @@ _CHANGE = 2  # the place of the change among the columns
 
 def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     mark, colours, about = _markup(), INK[is_dark], escape(one.between)
-    change = mark["change"].format(colour=colours[one.colour], change=escape(one.change))
+    change = {"colour": colours[one.colour], "change": escape(one.change)}
     value = mark["value"].format(value=escape(one.value))
-    inner = [mark["below"].format(value=value, change=change)] if is_narrow else [value, change]
+    inner = [mark["below"].format(value=value, **change)] if is_narrow else [value, mark["change"].format(**change)]
     width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
     said = f"{one.name} ({so_far})" if any(one.is_young) else one.name
     drawn = spark(said, one.months, one.is_young, colours["line"], of_image, one.targets)
