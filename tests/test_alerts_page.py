@@ -104,7 +104,29 @@ def test_an_acknowledged_alert_leaves_the_first_sentence_and_stays_in_the_list(
     assert alerts.alerts(copy_of_tiny)["acknowledged_at"].isna().all()
 
 
-def test_a_viewer_only_looks_and_a_reader_of_a_part_sees_none(
+def test_a_reader_of_a_part_sees_what_is_of_their_part_alone(
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKHAUL_OIDC_ISSUER", "http://localhost:1")
+    for bound, limits in ((0.3, {}), (0.31, {"country": ("FR",)}), (0.32, {"brand": ("Tilleul",)})):
+        add(copy_of_tiny, replace(HIGH, bound=bound, where=limits))
+    add(copy_of_tiny, replace(HIGH, bound=0.33, by=("market",)))
+    alerts.record(copy_of_tiny)
+    assert len(alerts.alerts(copy_of_tiny)) == 4
+    monkeypatch.setattr(access_shared, "enter", lambda _: None)
+    seen = {}
+    for market in ("FR", "DE"):
+        reader = Reader("ben@example.org", "analyst", Scope.of(markets=[market]), "email")
+        monkeypatch.setattr(access_shared, "_for", [reader])
+        app = opened(copy_of_tiny, monkeypatch, "alerts")
+        assert not app.exception
+        assert not [one for one in app.button if str(one.key).startswith("acknowledge")]
+        said = " ".join(str(one.value) for one in app.caption)
+        seen[market] = [bound for bound in ("30.0", "31.0", "32.0", "33.0") if f"above {bound}" in said]
+    assert seen == {"FR": ["31.0", "33.0"], "DE": []}
+
+
+def test_a_viewer_only_looks_and_a_reader_of_a_part_sees_no_rule(
     copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKHAUL_OIDC_ISSUER", "http://localhost:1")
@@ -119,7 +141,7 @@ def test_a_viewer_only_looks_and_a_reader_of_a_part_sees_none(
     assert "alert_save" not in keys
     access_shared._for[:] = [Reader("ben@example.org", "analyst", Scope.of(markets=["FR"]), "email")]
     app = opened(copy_of_tiny, monkeypatch, "alerts")
-    assert "not shown to a reader of a part" in app.info[0].value
+    assert "about your part of the shop" in app.info[0].value
     assert "above 30.0%" not in " ".join(str(one.value) for one in app.markdown)
     access_shared._for[:] = [Reader("nadia@example.org", "analyst", kind="email")]
     app = opened(copy_of_tiny, monkeypatch, "alerts")

@@ -7,12 +7,19 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.findings import Finding, cautious
+from dashboard.shared.queries import Source
 from pipelines import alerts
 from pipelines.links import PAGE_OF
 from pipelines.metrics import Metric
+from pipelines.settings import Settings
 
 SHOWN = {"promise_id": "promise"}
 """Kinds of value by the dimension they are values of, where they are called otherwise."""
+
+
+def lasting(asked: Source) -> pd.DataFrame:
+    """List the alerts that last and lie within the reader's scope, newest first, with their rules."""
+    return alerts.within(alerts.alerts(Settings(asked.warehouse)), asked.scope)
 
 
 def limits(words: Words, pairs: list[tuple[str, str]]) -> str:

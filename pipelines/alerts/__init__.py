@@ -3,7 +3,18 @@
 `rules` holds what is watched, `verdicts` what that says of a build, `record` what is kept and told of it.
 """
 
-from pipelines.alerts.record import acknowledge, alerts, check, link_of, message, payload, record, tell, verdict_of
+from pipelines.alerts.record import (
+    acknowledge,
+    alerts,
+    check,
+    link_of,
+    message,
+    payload,
+    record,
+    tell,
+    verdict_of,
+    within,
+)
 from pipelines.alerts.rules import (
     AGAINST,
     PERIODS,
@@ -42,4 +53,5 @@ __all__ = [
     "tell",
     "verdict_of",
     "withdraw_rule",
+    "within",
 ]

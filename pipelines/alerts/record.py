@@ -25,6 +25,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build, writing
 from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.scope import Scope
 
 
 def _verdicts(build: Build, rule: Rule) -> list[Verdict]:
@@ -111,6 +112,15 @@ def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
         paused = [number for number, rule in by_id.items() if rule.is_paused]
         found = found[~found["rule_id"].isin(paused)].reset_index(drop=True)
     return found.assign(cell=found["cell"].map(json.loads), rule=looked_up(found["rule_id"], by_id))
+
+
+def within(found: pd.DataFrame, scope: Scope) -> pd.DataFrame:
+    """Keep those of `alerts` that speak of nothing beyond a scope, by their rule's filter or their cell."""
+    limits = [
+        {ALIASES.get(n, n): v for n, v in {**rule.where, **{n: [v] for n, v in cell.items()}}.items()}
+        for rule, cell in zip(found["rule"], found["cell"], strict=True)
+    ]
+    return found[np.array([scope.holds(one) for one in limits], dtype=bool)].reset_index(drop=True)
 
 
 def acknowledge(settings: Settings, alert_id: int, who: str, *, is_known: bool = True) -> None:

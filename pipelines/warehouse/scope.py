@@ -53,6 +53,15 @@ class Scope:
         """Give the part of it that speaks of these dimensions."""
         return Scope({name: values for name, values in self.allowed.items() if name in dimensions})
 
+    def holds(self, limits: Mapping[str, Iterable[Any]]) -> bool:
+        """Say whether what is limited to values by dimension lies in it whole.
+
+        >>> Scope.of(markets=["FR"]).holds({"country": ["FR"]}), Scope.of(markets=["FR"]).holds({"brand": ["Tilleul"]})
+        (True, False)
+        """
+        named = {name: set(map(str, values)) for name, values in limits.items()}
+        return all(named.get(name) and named[name] <= set(map(str, some)) for name, some in self.allowed.items())
+
     def __bool__(self) -> bool:
         """Say whether it keeps to anything."""
         return bool(self.allowed)

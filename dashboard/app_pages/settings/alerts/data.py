@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from dashboard.shared import access
 from dashboard.shared.queries import PageQuestion, Source, number, opened, unseen
-from dashboard.shared.whole import kept, whole_shop
+from dashboard.shared.whole import whole_shop
 from pipelines import alerts, metrics
 from pipelines.alerts import Rule
 from pipelines.delivery import check_address, shown
@@ -17,11 +15,6 @@ TESTS = ("worse", "better", "above", "below", "unkeepable")
 PERIODS, AGAINST = alerts.PERIODS, alerts.AGAINST
 NEW = Rule(0, "promise_kept", "worse", against="year")
 SHOWN_ADDRESS = shown
-
-
-def lasting(asked: Source) -> pd.DataFrame:
-    """List the alerts that last, newest first, with their rules."""
-    return kept(asked, alerts.alerts)
 
 
 def rules(asked: Source) -> list[Rule]:

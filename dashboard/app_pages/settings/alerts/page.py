@@ -7,14 +7,14 @@ from dashboard.shared import access, alerted, blocks, places, queries
 
 view = st.session_state["view"]
 words, source = view.words, view.source
-frame = data.lasting(source)
+frame = alerted.lasting(source)
 found = alerted.said(words, frame, queries.metric)
 blocks.heading(view, parts.finding(words, found), (), needs_rows=False)
+parts.said_before()
+parts.lasting(view, found)
 if source.scope:
     st.info(words("alerts.whole_shop"), icon=":material/visibility_off:")
     raise places.PageEnded
-parts.said_before()
-parts.lasting(view, found)
 
 rules = data.rules(source)
 blocks.section(words("alerts.rules"), words, note=words("overview.alerts_note"))

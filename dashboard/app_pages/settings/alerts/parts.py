@@ -38,7 +38,7 @@ def lasting(view: View, found: Sequence[tuple[dict[Any, Any], Finding]]) -> None
             st.caption(inert(_about(words, row)))
             with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"alert_{number}_ways"):
                 blocks.link_to(words, said.page, words("today.why"), at=str(number), **dict(said.link))
-                if access.may("save"):
+                if access.may("save") and not view.source.scope:
                     st.button(
                         words("alerts.take_back" if is_known else "alerts.acknowledge"),
                         key=f"acknowledge_{number}",

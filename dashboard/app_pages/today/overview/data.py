@@ -21,10 +21,9 @@ from dashboard.shared.queries import (
     remembered,
     table,
 )
-from dashboard.shared.whole import kept
 from models import periods
 from models.marks import beyond_noise
-from pipelines import alerts, analyses
+from pipelines import analyses
 from pipelines.people import actions
 from pipelines.settings import Settings
 
@@ -107,8 +106,3 @@ def parcels_to_claim(asked: PageQuestion) -> pd.DataFrame:
 def last_year(asked: PageQuestion) -> PageQuestion:
     """Ask the same of the twelve months that end with the view."""
     return replace(asked, since=periods.months_before(asked.until + dt.timedelta(days=1), 12))
-
-
-def lasting_alerts(asked: Source) -> pd.DataFrame:
-    """List the alerts that last, newest first, with their rules."""
-    return kept(asked, alerts.alerts)

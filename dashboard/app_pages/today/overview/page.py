@@ -23,7 +23,7 @@ view = st.session_state["view"]
 words, asked = view.words, view.asked
 answers = queries.answers(asked, *TILES, *findings.RATES, "return_cost", "kg_co2e")
 first, *others = parts.overview(words, answers)
-alerts = alerted.said(words, data.lasting_alerts(view.source), queries.metric)
+alerts = alerted.said(words, alerted.lasting(view.source), queries.metric)
 lasting = parts.signals(words, asked, alerts)
 blocks.heading(view, lasting[0].finding.sentence if lasting else first.sentence, TILES, is_brief=True)
 
