@@ -16,6 +16,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+pull_app = typer.Typer(
+    name="pull",
+    help="Fetch files from a shop system or a carrier into a folder that `load` reads; nothing else fetches anything.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(pull_app)
 action_app = typer.Typer(
     name="action",
     help="Log actions on returns, and measure their effect.",
