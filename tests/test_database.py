@@ -184,6 +184,10 @@ WRONG = {
         ("table: orders, query: select 1", "`table:` or `query:`"),
         ("table: absent", "the query failed: "),
     ],
+    "    to:": [
+        ("    file: x.csv\n    to:", "`file:` or `sql:`, not both"),
+        ("    join: []\n    to:", "is joined in its `query:`"),
+    ],
     "url: SHOP_DATABASE": [
         ("url: ABSENT_DATABASE", "the environment variable ABSENT_DATABASE is not set"),
         ("url: OTHER_DATABASE", "a duckdb database cannot be asked"),

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 pull_app = typer.Typer(
     name="pull",
-    help="Fetch files from a shop system or a carrier into a folder that `load` reads; nothing else fetches anything.",
+    help="Download files from a shop system, a carrier or object storage into a folder that `load` reads.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

@@ -35,7 +35,7 @@ Whole = Annotated[
     bool,
     typer.Option(
         "--whole",
-        help="Read what the mapping asks of a database whole, and withdraw rows that are not there any more.",
+        help="Read every row of the mapping's database queries, and withdraw rows that are not there any more.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Verbs that fetch: each run by an operator, towards an address of their own."""
+"""Verbs that download: each run by an operator, towards an address of their own."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ def shopify(
     key_file: KeyFile = None,
     version: Annotated[str, typer.Option(metavar="YYYY-MM", help="Version of the Admin API.")] = "2026-07",
 ) -> None:
-    """Fetch orders, returns and refunds that changed since the last pull; an interrupted pull goes on."""
+    """Download orders, returns and refunds that changed since the last pull; an interrupted pull goes on."""
     from pipelines.pull import pull_shopify
     from pipelines.pull.client import Client, key_of
 
@@ -54,7 +54,7 @@ def dhl(
     key_file: KeyFile = None,
     address: Annotated[str, typer.Option(help="Address of the interface.")] = "https://api-eu.dhl.com",
 ) -> None:
-    """Fetch the events of parcels that are under way, by tracking number; delivered ones are not asked for again."""
+    """Download the events of parcels that are under way, by tracking number; delivered ones are skipped."""
     from pipelines.pull import pull_dhl
     from pipelines.pull.client import Client, key_of
 
@@ -76,7 +76,7 @@ def objects(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="s3://, gs:// or abfs:// and the path below.")],
     into: Into = Path("inbox"),
 ) -> None:
-    """Fetch the objects that are new below an address; credentials are the provider's own, in the environment."""
+    """Download the objects that are new below an address; credentials are the provider's own, in the environment."""
     from pipelines.pull import pull_objects
 
     with progress() as say:

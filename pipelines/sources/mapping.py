@@ -258,6 +258,8 @@ class Mapping:
         if "sql" in table:
             if "file" in table:
                 raise self.wrong(table.lines["sql"], "a table has `file:` or `sql:`, not both.")
+            if "join" in table:
+                raise self.wrong(table.lines["join"], "a table of a database is joined in its `query:`.")
             self.queries[number] = query_of(self, table, number + 1)
         if not isinstance(table.get("to"), Section) or not table["to"]:
             raise self.wrong(table.lines.get("to", line), "`to:` names the logs the rows become and their columns.")
