@@ -2,19 +2,24 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import sqlalchemy
+from sqlalchemy import select
 
 from pipelines.load import load
 from pipelines.settings import Settings
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.log_files import Logs
 from tests.evidence import Claim
 from tests.fivetran import BY_HAND, lay, plain
 
@@ -38,6 +43,8 @@ SELECT i AS id, 'O' || i / 3 AS order_id, timestamp '2025-01-01' + i * interval 
 FROM generate_series(1, {rows}) AS t(i)
 """
 LATER = "UPDATE lines SET qty = qty + 1, changed_at = timestamp {at} WHERE id {which}"
+ROW = """({id}, 'O{id}', timestamp '2025-01-01', 'SKU-1', 1, 10, 'c', 'x', date_trunc('second', clock_timestamp()))"""
+RUNS = 14
 CHILD = """
 import json, resource, sys
 from pathlib import Path
@@ -79,6 +86,7 @@ def claims(rows: int = 1_000_000) -> Iterator[Claim]:
             with engine.begin() as connection:
                 connection.exec_driver_sql(MADE.format(rows=rows))
             yield from _read(Path(folder), engine, rows)
+            yield _killed(Path(folder), engine, address)
             yield from _by_hand(Path(folder), engine)
         finally:
             engine.dispose()
@@ -110,6 +118,75 @@ def _read(folder: Path, engine: sqlalchemy.Engine, rows: int) -> Iterator[Claim]
     )
 
 
+def _killed(folder: Path, engine: sqlalchemy.Engine, address: str) -> Claim:
+    """Load while others write at equal times and commit late, half of the loads killed; then once more in quiet."""
+    mapping, warehouse = folder / "moving.yaml", folder / "moving"
+    mapping.write_text(
+        MAPPING.replace("table: lines, cursor: changed_at", "table: moving, cursor: changed_at, overlap: 5")
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE moving AS SELECT * FROM lines WHERE false")
+    over = threading.Event()
+    writers = [threading.Thread(target=_write, args=(address, first, over)) for first in (0, 1)]
+    for writer in writers:
+        writer.start()
+    dice, kills = random.Random(7), 0
+    try:
+        for turn in range(RUNS):
+            words = [sys.executable, "-c", CHILD, str(warehouse), str(mapping), "load"]
+            running = subprocess.Popen(words, env=_here(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                running.wait(dice.uniform(0.8, 4.0) if turn % 2 else None)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+                kills += 1
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    _child(warehouse, mapping, "load")
+    with engine.connect() as connection:
+        there = {str(row[0]) for row in connection.exec_driver_sql("SELECT id FROM moving")}
+    read, again, taken = _taken(Settings(warehouse=warehouse))
+    missed, twice = len(there - set(taken)), len(taken) - len(set(taken)) + again
+    return Claim(
+        f"Rows written at equal times and committed late while {RUNS} loads run, killed at any moment",
+        "0 missed, 0 taken twice",
+        f"{len(there):,} rows written, {kills} kills, {read:,} read, {missed} missed, {twice} twice",
+        missed == twice == 0 and kills > 0 and len(there) > 100,
+    )
+
+
+def _write(address: str, first: int, over: threading.Event) -> None:
+    """Insert rows with the time of their beginning, to the second; every second writer commits a second later."""
+    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.NullPool)
+    number = first
+    with engine.connect() as connection:
+        while not over.is_set():
+            rows = ", ".join(ROW.format(id=number + 2 * i) for i in range(10))
+            connection.exec_driver_sql(f"INSERT INTO moving VALUES {rows}")
+            number += 20
+            over.wait(1.0 if first else 0.02)
+            connection.commit()
+    engine.dispose()
+
+
+def _taken(settings: Settings) -> tuple[int, int, list[str]]:
+    """Give the rows that loads read, those they found to be known, and the ids in the logs, as often as they stand."""
+    state_file = state.State(settings.warehouse)
+    loads = [row["load_id"] for row in state_file.loads_with("logged", "published")]
+    counts = state_file.rows(select(state_tables.load_count).where(state_tables.load_count.c.thing == "order_line"))
+    logged = Logs(settings, state_file).sql("order_line", loads)
+    state_file.close()
+    taken = [str(row[0]).removeprefix("shop:") for row in duckdb.sql(f"SELECT order_line_id FROM {logged}").fetchall()]
+    return sum(c["read"] for c in counts), sum(c["duplicate"] for c in counts), taken
+
+
+def _here() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def _child(warehouse: Path, mapping: Path, what: str) -> tuple[float, float]:
     """Read or load in a process of its own: how much was read, and its greatest memory (MiB)."""
     words = [sys.executable, "-c", CHILD, str(warehouse), str(mapping), what]
@@ -118,7 +195,7 @@ def _child(warehouse: Path, mapping: Path, what: str) -> tuple[float, float]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=_here(),
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-500:])
