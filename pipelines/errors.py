@@ -23,6 +23,7 @@
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
+    ├── PullError            nothing more can be pulled; what was got is kept
     ├── ServeError           the endpoint cannot be opened as asked
     ├── AccessError          somebody may not see or do this, or the file of readers is wrong
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
@@ -149,6 +150,10 @@ class PlanError(BackhaulError):
 
 class PolicyError(BackhaulError):
     """A policy cannot be read, found or published."""
+
+
+class PullError(BackhaulError):
+    """An interface cannot be pulled from; what was got before is kept."""
 
 
 class ServeError(BackhaulError):

@@ -183,7 +183,7 @@ def _known(paths: list[Path], settings: Settings, *, is_proposed: bool) -> Group
 
 def _checked(mapping: Path) -> str:
     """Read a mapping that somebody gave; one that asks a database is refused."""
-    if Mapping(mapping).has_query:
+    if Mapping(mapping).queries:
         raise SourceError(
             f"{mapping.name} asks a database. Load it on the command line: backhaul load FILE --source {mapping.name}."
         )

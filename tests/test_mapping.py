@@ -1,7 +1,6 @@
 """Mappings: tables of any writing load by a YAML file alone, and errors name its line."""
 
 import re
-import sqlite3
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -328,22 +327,6 @@ def test_ndjson_and_parquet_tables(tmp_path: Path) -> None:
     )
     (row,) = rows(source, tmp_path / "a.parquet")["order_line"]
     assert (row["ordered_at"], float(row["net_amount"])) == ("2026-01-09T23:00:00Z", 12.5)
-
-
-def test_a_query_by_sqlalchemy_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = sqlite3.connect(tmp_path / "shop.db")
-    base.execute("CREATE TABLE orders AS SELECT 1 AS id, '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price")
-    base.commit()
-    base.close()
-    text = ORDERS.replace('file: "*.csv"', 'sql: {url: SHOP_DATABASE, query: "select * from orders"}').replace(
-        "{expression}", "price"
-    )
-    source = mapping(tmp_path, text)
-    with pytest.raises(MappingError, match=r"mapping\.yaml line 5: the environment variable SHOP_DATABASE is not set"):
-        rows(source)
-    monkeypatch.setenv("SHOP_DATABASE", f"sqlite:///{tmp_path / 'shop.db'}")
-    assert [r["order_line_id"] for r in rows(source)["order_line"]] == ["1"]
-    assert source.version != source.version  # what a query gives may have changed
 
 
 def test_side_files_join_on_a_key_without_making_rows(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ EXPECTED = {
     "onestock": {"sold": 5, "net": 160, "asked": 3, "back": 1, "bound": 3},
     # the first arrived; the second was scanned and lost, the third has only a label
     "carrier": {"asked": 3, "back": 1},
+    # the first arrived, the second was scanned (an event that says nothing is none), the third has only a label
+    "dhl": {"asked": 3, "back": 2},
     # 2 of 101 and 1 of 102 left; the second line of 101 is still to ship, 103 a test, 104 cancelled before it left.
     # 60 less 10 of tax each, for what left. 101's return of 1 is paid, told in the bulk file and on the refund's own
     # page; 102's of 1 was declined

@@ -16,6 +16,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+pull_app = typer.Typer(
+    name="pull",
+    help="Download files from a shop system, a carrier or object storage into a folder that `load` reads.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(pull_app)
 action_app = typer.Typer(
     name="action",
     help="Log actions on returns, and measure their effect.",

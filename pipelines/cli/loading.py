@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     from pipelines.load import Report
 
 
+ExportedAt = Annotated[
+    datetime | None,
+    typer.Option(
+        help=(
+            "When the files were exported (UTC), if they do not contain it; rows of the later export replace earlier"
+            " ones."
+        ),
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+    ),
+]
+Whole = Annotated[
+    bool,
+    typer.Option(
+        "--whole",
+        help="Read every row of the mapping's database queries, and withdraw rows that are not there any more.",
+    ),
+]
+
+
 @app.command(epilog=example("backhaul sample --out shop-files --orders 20000 --seed 7"))
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to write the files to.")],
@@ -65,16 +84,8 @@ def load(
     namespace: Annotated[
         str | None, typer.Option(help="Prefix of this source's ids, when two shops use one system.")
     ] = None,
-    exported_at: Annotated[
-        datetime | None,
-        typer.Option(
-            help=(
-                "When the files were exported (UTC), if they do not contain it; rows of the later export "
-                "replace earlier ones."
-            ),
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
-        ),
-    ] = None,
+    exported_at: ExportedAt = None,
+    whole: Whole = False,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
@@ -86,7 +97,13 @@ def load(
     try:
         with progress() as say:
             report = run(
-                settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say
+                settings,
+                paths or [],
+                source=source,
+                namespace=namespace,
+                exported_at=exported_at,
+                is_whole=whole,
+                progress=say,
             )
     except BackhaulError as error:
         for note in getattr(error, "__notes__", ()):

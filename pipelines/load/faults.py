@@ -98,7 +98,9 @@ def put_aside(
     Its rows of the log go, its landed files stay until it is taken back.
     """
     (row,) = state_file.loads_with("landing", "landed", "logged", load_id=load_id)
-    names = [f["name"] for f in row["files"]] or [printable(Path(f).name) for f in json.loads(row["asked"])["files"]]
+    asked = json.loads(row["asked"] or '{"files": []}')
+    names = [f["name"] for f in row["files"]] or [printable(Path(f).name) for f in asked["files"]]
+    names = names or [printable(Path(str(asked.get("source"))).name)]
     listed = f"{names[0][:60]}{f' (and {len(names) - 1} more)' if names[1:] else ''}"
     sentence = sentence_of(listed, error)
     state_file.set_status([load_id], "failed", problem=str(sentence)[:500], finished_at=state.now())

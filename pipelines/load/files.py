@@ -22,6 +22,8 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+Digest = tuple[str, os.stat_result]
+"""The hash of a file, and what the disk said of it then."""
 
 
 @dataclass
@@ -101,7 +103,7 @@ def _walk(folder: Path, root: Path, settings: Settings, found: Found) -> None:
                 found.refused.append(f"{shown(entry)} is {what}, not a file. Take it out of the folder.")
 
 
-def digest(file: Path) -> tuple[str, os.stat_result]:
+def digest(file: Path) -> Digest:
     """Give the SHA-256 of a file, and what it was when its reading began. Raises SourceError when it cannot be read."""
     with reading(file), file.open("rb") as content:
         seen = os.fstat(content.fileno())

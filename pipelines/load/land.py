@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import unicodedata
@@ -14,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
-from pipelines.load import erasing
+from pipelines.load import erasing, queries
 from pipelines.load import files as files_load
 from pipelines.load.faults import printable
 from pipelines.load.raw import connected
@@ -28,8 +27,6 @@ from pipelines.warehouse.log_files import load_of
 from pipelines.why import why
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
-Digest = tuple[str, os.stat_result]
-"""The hash of a file, and what the disk said of it then."""
 Dated = tuple[datetime, str]
 """When a file was exported, and what says so."""
 
@@ -51,8 +48,20 @@ def files_of(paths: Iterable[Path], settings: Settings, source: str | None, repo
     return found.files
 
 
+def asks(source: str | None) -> bool:
+    """Say whether a source is a mapping that asks a database."""
+    mapping = source_named(source) if source else None
+    return isinstance(mapping, Mapping) and bool(mapping.queries)
+
+
 def begin(
-    state_file: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
+    state_file: state.State,
+    files: list[Path],
+    name: str | None,
+    namespace: str | None,
+    exported_at: datetime | None,
+    *,
+    is_whole: bool = False,
 ) -> str:
     """Remember what was asked for before anything else, so that a load killed while landing can be taken up.
 
@@ -63,6 +72,7 @@ def begin(
             "files": [str(f.absolute()) for f in files],
             "source": str(Path(name).absolute()) if name and Path(name).is_file() else name,
             "exported_at": exported_at.isoformat() if exported_at else None,
+            **({"whole": True} if is_whole else {}),
         }
     )
     load_id = _next_id(state_file)
@@ -91,14 +101,39 @@ def land(
     Says whether any is new.
     """
     progress(why("step_landing"))
-    load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
     name: str | None = asked["source"]
-    digests, refusals = _digests(files_of([Path(f) for f in asked["files"]], settings, name, report))
-    files = list(digests)
-    if not files:
+    given = [Path(f) for f in asked["files"]]
+    digests, refusals = _digests(files_of(given, settings, name, report) if given else [])
+    if given and not digests:
         raise refusals[0]
-    origin: Source = source_named(name) if name else recognise(files)
+    origin: Source = source_named(name) if name else recognise(list(digests))
+    if not isinstance(origin, Mapping) or not origin.queries:
+        return _landed(settings, state_file, begun, origin, digests, refusals, [], report)
+    origin = origin.as_whole() if asked.get("whole") else origin
+    prefix = begun["namespace"] or _namespace_of(origin, state_file)
+    with queries.asked(settings, state_file, origin, prefix) as answers:
+        return _landed(settings, state_file, begun, origin, digests, refusals, answers, report)
+
+
+def _landed(
+    settings: Settings,
+    state_file: state.State,
+    begun: dict[str, Any],
+    origin: Source,
+    digests: dict[Path, files_load.Digest],
+    refusals: list[SourceError],
+    answers: list[queries.Answer],
+    report: Report,
+) -> bool:
+    """Take in the files that were given and those of queries' answers; say whether any is new."""
+    load_id, declared = begun["load_id"], json.loads(begun["asked"]).get("exported_at")
+    given = len(digests)
+    digests |= {answer.file: answer.digest for answer in answers}
+    if not digests:
+        state_file.forget(load_id)
+        return False
+    files = list(digests)
     mains = set(origin.main_files(files)) if isinstance(origin, Mapping) else set(files)
     sides = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
     files = [f for f in files if f.suffix not in PROSE or (isinstance(origin, Mapping) and f in mains | sides)] or files
@@ -110,7 +145,8 @@ def land(
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = state_file.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
-    exports = {file: _exported_at(file, origin, asked.get("exported_at")) for file in files}
+    exports = {file: _exported_at(file, origin, declared) for file in digests if file in files}
+    exports |= {a.file: (a.asked_at, "declared") for a in answers if not declared}
     fresh = _fresh(files, digests, exports, origin, known)
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
     taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
@@ -125,20 +161,20 @@ def land(
         settings, load_id, origin, [f for f in files if f in taken], digests, exports, needed, refusals, report
     )
     report.refused += [str(error) for error in refusals]
-    if not rows and len(refusals) == len(digests):
+    if not rows and given and len(refusals) == given:
         raise refusals[0]
     if not rows:
         state_file.forget(load_id)
         return False
     erasing.mask(settings, state_file, origin, prefix, rows, lambda: connected(settings))
-    _remember_landed(settings, state_file, load_id, origin, prefix, rows)
+    _remember_landed(settings, state_file, load_id, origin, prefix, rows, [a.mark for a in answers])
     _forget_failed(settings, state_file, {row["sha256"] for row in rows})
     return True
 
 
-def _digests(files: list[Path]) -> tuple[dict[Path, Digest], list[SourceError]]:
+def _digests(files: list[Path]) -> tuple[dict[Path, files_load.Digest], list[SourceError]]:
     """Give the digest of each file, and what is wrong with those that cannot be read."""
-    digests: dict[Path, Digest] = {}
+    digests: dict[Path, files_load.Digest] = {}
     refusals: list[SourceError] = []
     for file in files:
         try:
@@ -163,7 +199,7 @@ def _check_whole(origin: Source, files: list[Path], refusals: list[SourceError])
 
 def _fresh(
     files: list[Path],
-    digests: dict[Path, Digest],
+    digests: dict[Path, files_load.Digest],
     exports: dict[Path, Dated],
     origin: Source,
     known: dict[str, datetime],
@@ -188,7 +224,7 @@ def _kept(
     load_id: str,
     origin: Source,
     files: list[Path],
-    digests: dict[Path, Digest],
+    digests: dict[Path, files_load.Digest],
     exports: dict[Path, Dated],
     needed: set[Path],
     refusals: list[SourceError],
@@ -232,6 +268,7 @@ def _remember_landed(
     origin: Source,
     prefix: str,
     rows: list[dict[str, Any]],
+    marks: list[dict[str, Any]],
 ) -> None:
     """Keep the mapping beside the raw files, and write into the state that a load has landed."""
     mapping = None
@@ -240,6 +277,8 @@ def _remember_landed(
         (settings.raw / mapping).write_text(origin.text, encoding="utf-8")
     with state_file.transaction() as connection:
         connection.execute(insert(state_tables.load_file), [{"given_sha256": None, **row} for row in rows])
+        if marks:  # how far queries were read counts with what they gave, or not at all
+            connection.execute(insert(state_tables.load_mark), [{"load_id": load_id, **mark} for mark in marks])
         landed = {
             "status": "landed",
             "source": origin.name,

@@ -12,11 +12,11 @@ from typing import Any
 import duckdb
 
 from pipelines.access import load_readers
-from pipelines.errors import BackhaulError
+from pipelines.errors import BackhaulError, SourceError
 from pipelines.load import within
 from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
 from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
-from pipelines.load.land import begin, check_known, checked_namespace, files_of, land
+from pipelines.load.land import asks, begin, check_known, checked_namespace, files_of, land
 from pipelines.load.publish import publish
 from pipelines.load.raw import sweep
 from pipelines.load.report import Progress, Report
@@ -34,11 +34,14 @@ def load(
     source: str | None = None,
     namespace: str | None = None,
     exported_at: datetime | None = None,
+    is_whole: bool = False,
     rebuild: bool = False,
     is_trial: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
+
+    A `source` that asks a database needs no paths. `is_whole` reads it whole, and withdraws what is not there any more.
 
     `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of
     a row the later export's wins. `rebuild` makes a build though nothing new has landed: the choice of factors has
@@ -49,7 +52,8 @@ def load(
     finds rows that are no new load's fault, WarehouseDamaged for what is damaged and cannot be made again,
     WarehouseLocked when another load is writing.
     """
-    report, refusal = _load(settings, paths, source, namespace, exported_at, rebuild, is_trial, progress)
+    request = _Request(list(map(Path, paths)), source, checked_namespace(namespace), exported_at, is_whole)
+    report, refusal = _load(settings, request, rebuild, is_trial, progress)
     if not is_trial:
         try:
             _tell(settings, report, progress)
@@ -99,12 +103,34 @@ def _send(settings: Settings, report: Report, progress: Progress) -> None:
     report.unreached += [one.sentence() for one in outcomes if one.problem]
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What a load is asked for."""
+
+    paths: list[Path]
+    source: str | None
+    namespace: str | None
+    exported_at: datetime | None
+    is_whole: bool
+
+    def __bool__(self) -> bool:
+        """Say whether anything new is to be taken in."""
+        return bool(self.paths) or self.is_whole or asks(self.source)
+
+    def begin(self, settings: Settings, state_file: state.State, report: Report) -> str:
+        """Write down what is asked for; give the load's id."""
+        if self.is_whole and not asks(self.source):
+            raise SourceError(
+                "--whole reads a database whole, and no --source was given that asks one. Files say it themselves, by"
+                " `export: whole` in their mapping."
+            )
+        files = files_of(self.paths, settings, self.source, report) if self.paths else []
+        return begin(state_file, files, self.source, self.namespace, self.exported_at, is_whole=self.is_whole)
+
+
 def _load(
     settings: Settings,
-    paths: Sequence[Path],
-    source: str | None,
-    namespace: str | None,
-    exported_at: datetime | None,
+    request: _Request,
     rebuild: bool,
     is_trial: bool,
     progress: Progress,
@@ -115,13 +141,12 @@ def _load(
         state_file = state.State(settings.warehouse)
         work = _Work(settings, state_file, Report(None, healed=[restored] if restored else []), progress)
         try:
-            held = work.look(is_deep=not paths)
+            held = work.look(is_deep=not request)
             asked = None
-            if paths or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
+            if request or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
                 keys.read(settings, state_file)
-            if paths:
-                files = files_of([Path(p) for p in paths], settings, source, work.report)
-                asked = begin(state_file, files, source, checked_namespace(namespace), exported_at)
+            if request:
+                asked = request.begin(settings, state_file, work.report)
             for row in state_file.loads_with("landing"):
                 work.go_on(row, land)
             is_ripe = judge_future_again(settings, state_file)

@@ -8,9 +8,7 @@ manual.
 
 import difflib
 import hashlib
-import os
 import re
-import time
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -23,6 +21,7 @@ from pipelines.errors import MappingError, SourceError
 from pipelines.sources import tables, values
 from pipelines.sources.base import Export, Lines, NamedRows
 from pipelines.sources.looks import shown
+from pipelines.sources.mapping_query import Query, query_of, whole_text
 from pipelines.sources.mapping_sql import Compiler
 from pipelines.sources.mapping_yaml import (
     BEGINS,
@@ -33,7 +32,6 @@ from pipelines.sources.mapping_yaml import (
     specs,
 )
 from pipelines.sources.tables import parts as parts_tables
-from pipelines.sources.tables import query
 from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.sql import quote
 from pipelines.written import Items, Section, Unreadable, documents, text_of
@@ -58,12 +56,13 @@ class Mapping:
         if len(found) > 1:
             raise self.wrong(1, "not YAML of one document: `---` begins another.")
         self.content = found[0] if found and found[0] is not None else Section()
-        self.has_query = False
+        self.queries: dict[int, Query] = {}
+        """By the position of its table, what is asked of a database."""
         self.reads: dict[str, dict[str, set[str]]] = {}
         """By file, the headings that were asked for, plainly written, each with the log columns it fills."""
         if not isinstance(self.content, Section):
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
-        self._allow(
+        self.allow(
             self.content,
             ("name", "about", "time_zone", "dates", "constants", "read", "missing", "export", "exported_at", "tables"),
         )
@@ -86,8 +85,9 @@ class Mapping:
         if not isinstance(listed, Items) or not listed:
             raise self.wrong(self.content.lines.get("tables", 1), "`tables:` lists the tables to read, at least one.")
         for position, table in enumerate(listed):
-            self._check_table(table, listed.lines[position])
+            self._check_table(table, listed.lines[position], position)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.asked_digest = self.digest  # of the mapping whose marks its queries go on from
 
     @property
     def name(self) -> str:
@@ -96,13 +96,21 @@ class Mapping:
 
     @property
     def version(self) -> str:
-        """Digest of the mapping; a mapping with a query is always new, for what a query gives may have changed."""
-        return f"{self.digest}-{time.time_ns()}" if self.has_query else self.digest
+        """Digest of the mapping."""
+        return self.digest
+
+    def as_whole(self) -> "Mapping":
+        """Give the mapping as if it said `export: whole`; its queries' marks are this one's."""
+        whole = Mapping(self.path, whole_text(self))
+        whole.asked_digest = self.asked_digest
+        return whole
 
     @property
     def expects(self) -> str:
         """The files its tables name."""
-        return "files named " + ", ".join(str(t["file"]) for t in self.content["tables"] if "file" in t)
+        named = ", ".join(str(t["file"]) for t in self.content["tables"] if "file" in t)
+        asked = f"what {len(self.queries)} tables or queries of a database give" if self.queries else ""
+        return " and ".join(part for part in (f"files named {named}" if named else "", asked) if part)
 
     def recognises(self, files: list[Path]) -> bool:
         """Tell whether every table of the mapping finds a file by name."""
@@ -115,9 +123,13 @@ class Mapping:
 
     def takes(self, file: Path) -> bool:
         """Tell whether a table of the mapping, or one joined to it, takes a file of this name."""
-        if any("file" not in t and "sql" not in t for t in self.content["tables"]):
+        if any("file" not in t and "sql" not in t for t in self.content["tables"]) or self.query_for(file):
             return True
         return any(fits(file, pattern) for pattern in self._named_files())
+
+    def query_for(self, file: Path) -> Query | None:
+        """Give the query whose rows a file holds; None for a file that somebody gave."""
+        return next((q for q in self.queries.values() if q.file == file.name), None)
 
     def side_files(self, files: list[Path]) -> list[Path]:
         """List the files that are joined to others: needed again with every load."""
@@ -126,7 +138,8 @@ class Mapping:
 
     def main_files(self, files: list[Path]) -> list[Path]:
         """List the files that tables are made of."""
-        return [f for f in files if any(fits(f, t["file"]) for t in self.content["tables"] if "file" in t)]
+        named = [t["file"] for t in self.content["tables"] if "file" in t]
+        return [f for f in files if self.query_for(f) or any(fits(f, pattern) for pattern in named)]
 
     def _named_files(self) -> list[str]:
         """List the files that tables and joins name."""
@@ -136,6 +149,8 @@ class Mapping:
 
     def reading_of(self, file: Path) -> dict[str, Any]:
         """Give what the mapping says of how a file is read: `read:` of the first table that takes it."""
+        if self.query_for(file):
+            return {}
         every = [(t, t) for t in self.content["tables"]]
         every += [(t, j) for t in self.content["tables"] for j in t.get("join") or []]
         named = ((of, _joined_file(t, of) if of is not t else t.get("file")) for t, of in every)
@@ -170,7 +185,7 @@ class Mapping:
                 line,
                 "`export:` is added, whole, or {whole: {since: 2026-01-01, until: 2026-01-31}}: first and last day.",
             )
-        self._allow(span, ("since", "until"), "under `whole:`")
+        self.allow(span, ("since", "until"), "under `whole:`")
         days: dict[str, date] = {}
         for end in span:
             try:
@@ -186,7 +201,7 @@ class Mapping:
         if not isinstance(said, Section) or "file" not in said:
             return
         line = section.lines["exported_at"]
-        self._allow(said, ("file", "date"), "under `exported_at:`")
+        self.allow(said, ("file", "date"), "under `exported_at:`")
         if "date" not in said:
             raise self.wrong(
                 line, '`exported_at:` of a file needs `date:`, how its name writes the time, such as "%Y%m%d".'
@@ -201,7 +216,8 @@ class Mapping:
         message = f"{shown(self.path)} line {line}: {sentence}"
         return MappingError(message)
 
-    def _allow(self, section: Section, keys: tuple[str, ...], what: str = "here") -> None:
+    def allow(self, section: Section, keys: tuple[str, ...], what: str = "here") -> None:
+        """Raise MappingError for a key that is not known."""
         for key in section:
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
@@ -213,7 +229,7 @@ class Mapping:
         read = section.get("read") or Section()
         if not isinstance(read, Section):
             raise self.wrong(section.lines["read"], '`read:` holds keys and values, such as {separator: ";"}.')
-        self._allow(read, READ_KEYS, "under `read:`")
+        self.allow(read, READ_KEYS, "under `read:`")
         header = read.get("header_row", 1)
         if header != "find" and (not isinstance(header, int) or header < 1):
             raise self.wrong(
@@ -221,7 +237,7 @@ class Mapping:
             )
         fill = read.get("fill_down")
         if isinstance(fill, Section):
-            self._allow(fill, ("by", "columns"), "under `fill_down:`")
+            self.allow(fill, ("by", "columns"), "under `fill_down:`")
         is_column = isinstance(fill, str) and bool(fill)
         is_list = isinstance(fill, Section) and bool(fill) and isinstance(fill.get("columns", []), list)
         if "fill_down" in read and not is_column and not is_list:
@@ -233,25 +249,18 @@ class Mapping:
         if "thousands" in read and str(read["thousands"]) == str(read.get("decimal", ".")):
             raise self.wrong(read.lines["thousands"], "`thousands:` and `decimal:` are the same sign.")
 
-    def _check_table(self, table: Any, line: int) -> None:
+    def _check_table(self, table: Any, line: int, number: int) -> None:
         if not isinstance(table, Section):
             raise self.wrong(line, "a table has `file:` (or `sql:`) and `to:`.")
-        self._allow(table, ("file", "sql", "read", "dates", "join", "when", "exported_at", "to"), "in a table")
+        self.allow(table, ("file", "sql", "read", "dates", "join", "when", "exported_at", "to"), "in a table")
         self._check_exported_at(table)
         self._check_read(table)
         if "sql" in table:
-            self.has_query = True
-            if not isinstance(table["sql"], Section) or not {"url", "query"} <= set(table["sql"]):
-                raise self.wrong(
-                    table.lines["sql"], "`sql:` has `url:` (the name of an environment variable) and `query:`."
-                )
-            self._allow(table["sql"], ("url", "query"), "under `sql:`")
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(table["sql"]["url"])):
-                raise self.wrong(
-                    table["sql"].lines["url"],
-                    "`url:` names the environment variable that holds the database's address, such as SHOP_DATABASE: a"
-                    " mapping holds no password.",
-                )
+            if "file" in table:
+                raise self.wrong(table.lines["sql"], "a table has `file:` or `sql:`, not both.")
+            if "join" in table:
+                raise self.wrong(table.lines["join"], "a table of a database is joined in its `query:`.")
+            self.queries[number] = query_of(self, table, number + 1)
         if not isinstance(table.get("to"), Section) or not table["to"]:
             raise self.wrong(table.lines.get("to", line), "`to:` names the logs the rows become and their columns.")
         for thing in table["to"]:
@@ -281,7 +290,7 @@ class Mapping:
                 raise self.wrong(
                     line, "a join has `as:` (a short name), `file:` and `on: {column here: column there}`."
                 )
-            self._allow(join, ("as", "file", "read", "dates", "on", "take", "by"), "in a join")
+            self.allow(join, ("as", "file", "read", "dates", "on", "take", "by"), "in a join")
             self._check_read(join)
             if join["as"] in short:
                 raise self.wrong(line, f"two joins have the short name `{join['as']}`.")
@@ -297,13 +306,13 @@ class Mapping:
             special += ("dimensions",)
         if thing == "return_event":
             special += ("events", "promise")
-        self._allow(spec, (*(c.name for c in schema.LOG.tables[thing].columns), *special), f"in `{thing}`")
+        self.allow(spec, (*(c.name for c in schema.LOG.tables[thing].columns), *special), f"in `{thing}`")
         if spec.get("several", "first") not in ("first", "last"):
             raise self.wrong(spec.lines["several"], "`several:` is first or last: which of several rows with one id.")
         stages = spec.get("events") or Section()
         if not isinstance(stages, Section):
             raise self.wrong(spec.lines["events"], "`events:` names events, each with the column that holds its date.")
-        self._allow(stages, vocabulary.EVENTS, "under `events:`")
+        self.allow(stages, vocabulary.EVENTS, "under `events:`")
         dimensions = spec.get("dimensions") or Section()
         if not isinstance(dimensions, Section):
             raise self.wrong(
@@ -335,7 +344,7 @@ class Mapping:
                 " `within:` (so much time, in `unit:`).",
             )
         own = ("by", "ends") if "by" in promise else ("within", "unit", "window_days")
-        self._allow(promise, ("name", "from", "to", "responsible", *own), "in a promise")
+        self.allow(promise, ("name", "from", "to", "responsible", *own), "in a promise")
         if "within" in promise and "from" not in promise:
             raise self.wrong(line, "`within:` counts from a stage: name it under `from:`.")
         unit = promise.get("unit", "calendar_days")
@@ -382,7 +391,7 @@ class Mapping:
         derived: dict[str, list[str]] = {}
         blank: dict[str, list[str]] = {}
         for number, table in enumerate(self.content["tables"]):
-            main = self._stage(connection, f"{call}_{number}", table, self._files_of(table, data), staged)
+            main = self._stage(connection, f"{call}_{number}", table, self._files_of(table, data, number), staged)
             if main is None:
                 continue
             compiler = Compiler(self, table, main, f"{call}_{number}_rows")
@@ -418,8 +427,11 @@ class Mapping:
             )
         return data
 
-    def _files_of(self, table: Section, data: list[Path]) -> list[Path]:
-        """List the files of a table: those of its pattern, or what no other table names."""
+    def _files_of(self, table: Section, data: list[Path], number: int) -> list[Path]:
+        """List the files of a table: those of its pattern, its query's, or what no other table names."""
+        if number in self.queries:
+            return [f for f in data if f.name == self.queries[number].file]
+        data = [f for f in data if not self.query_for(f)]
         if "file" in table:
             return [f for f in data if fits(f, table["file"])]
         return [f for f in data if not any(fits(f, p) for p in self._named_files())]
@@ -435,7 +447,7 @@ class Mapping:
         """Stage what a table is joined to, and join it. Raises MappingError where no file has the name."""
         for position, join in enumerate(compiler.table.get("join") or []):
             pattern = _joined_file(compiler.table, join) or ""
-            found = [f for f in data if fits(f, pattern)]
+            found = [f for f in data if fits(f, pattern) and not self.query_for(f)]
             if not found:
                 raise self.wrong(
                     join.lines.get("file", join.line),
@@ -482,16 +494,14 @@ class Mapping:
         files: list[Path],
         staged: dict[str, list[parts_tables.Part]],
     ) -> Source | None:
-        """Stage a table's files, or its query; None when there are no rows to read."""
+        """Stage a table's files; None when there are none."""
         read = Section()
         for given in (self.content.get("read"), table.get("read")):
-            if given:
+            if given and "sql" not in table:
                 read.update(given)
                 read.lines.update(given.lines)
         parts: list[parts_tables.Part] = []
-        if "sql" in table:
-            parts.append(self._stage_query(connection, name, table["sql"]))
-        for file in files if "sql" not in table else ():
+        for file in files:
             key = repr((file, read))  # several tables may read one file
             if key not in staged:
                 try:
@@ -506,17 +516,6 @@ class Mapping:
         dates = table.get("dates", self.content.get("dates")) or []
         formats = [str(d) for d in (dates if isinstance(dates, list) else [dates])]
         return Source(tables.Table(connection, name, parts, read), "", formats, {})
-
-    def _stage_query(self, connection: duckdb.DuckDBPyConnection, name: str, sql: Section) -> parts_tables.Part:
-        url = str(sql["url"])
-        if url not in os.environ:
-            raise self.wrong(
-                sql.lines["url"], f"the environment variable {url} is not set. Set it to the database's URL."
-            )
-        try:
-            return query.stage_query(connection, f"{name}_query", os.environ[url], str(sql["query"]), self.path.name)
-        except parts_tables.OptionError as error:
-            raise self.wrong(sql.lines[error.option], str(error)) from error
 
 
 def _lines_of(staged: dict[str, list[parts_tables.Part]]) -> dict[str, Lines]:

@@ -59,13 +59,13 @@ class Expressions:
             )
         for word, operator in (("all", " AND "), ("any", " OR ")):
             if word in given:
-                self.mapping._allow(given, (word,), f"beside `{word}:`")
+                self.mapping.allow(given, (word,), f"beside `{word}:`")
                 if not isinstance(given[word], Items) or not given[word]:
                     raise self.mapping.wrong(given.lines[word], f"`{word}:` takes a list of conditions.")
                 return operator.join(
                     f"({self._when_item(item, n)})" for item, n in zip(given[word], given[word].lines, strict=True)
                 )
-        self.mapping._allow(given, ("column", *CONDITIONS), "in a condition")
+        self.mapping.allow(given, ("column", *CONDITIONS), "in a condition")
         words = [word for word in CONDITIONS if word in given]
         if "column" not in given or len(words) != 1:
             raise self.mapping.wrong(
@@ -166,7 +166,7 @@ class Expressions:
             if given is None or isinstance(given, list):
                 raise self.mapping.wrong(line, "a column or an expression in braces stands here.")
             return self.reference(str(given), line)
-        self.mapping._allow(given, EXPRESSION_KEYS, "in an expression")
+        self.mapping.allow(given, EXPRESSION_KEYS, "in an expression")
         heads = [word for word in HEADS if word in given]
         if len(heads) != 1:
             raise self.mapping.wrong(line, f"an expression has one of: {', '.join(HEADS)}.")

@@ -61,7 +61,7 @@ def shipped() -> dict[str, list[ShippedTable]]:
     for path in sorted(data_path("mappings").glob("*.yaml")):
         content = yaml.BaseLoader(path.read_text(encoding="utf-8")).get_single_data()  # `on` stays a word
         tables = []
-        for table in content["tables"]:
+        for table in (t for t in content["tables"] if "sql" not in t):  # no file is recognised by those
             short = {str(join["as"]) for join in table.get("join", [])}
             columns = {c for c in _columns(table["to"]) if c.split(".")[0] not in short}
             columns |= {str(c) for join in table.get("join", []) for c in join["on"]}
@@ -70,7 +70,8 @@ def shipped() -> dict[str, list[ShippedTable]]:
             read = {**content.get("read", {}), **table.get("read", {})}
             may_lack = content.get("missing") == "empty"
             tables.append(ShippedTable(read, frozenset(columns), frozenset(conditions), frozenset(needed), may_lack))
-        known[path.stem] = tables
+        if tables:
+            known[path.stem] = tables
     return known
 
 

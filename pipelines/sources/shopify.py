@@ -72,7 +72,7 @@ class Shopify:
     """Pages of the Admin API, bulk operations and bodies of web hooks."""
 
     name = "shopify"
-    version = "2"
+    version = "3"
     expects = (
         "pages of the Admin API (JSON), a bulk operation (JSONL) or bodies of web hooks, with orders, refunds or"
         " returns in them"
@@ -284,6 +284,8 @@ class _Rows(SavedObjects):
     def _refunds(self, refund: Object) -> Iterator[Object]:
         if self._is_void(refund):
             return
+        if refunded_at(refund) is None and refunded_at(self.refunds.get(id_in(refund), refund)) is not None:
+            return  # an order that names its refund only; the refund's own page has all
         base = self._common(refund) | {
             "refund_id": id_in(refund),
             "order_id": text_in(refund.get("order_id")),

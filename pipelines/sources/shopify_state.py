@@ -95,6 +95,8 @@ class SavedObjects:
             happened = text_in(content.get("happened_at")) or text_in(content.get("created_at"))
             self.delivered[text_in(content.get("fulfillment_id"))] = happened
         elif thing.kind == "refund":
+            if content.get("order_id") is None and (order := id_in(object_in(content.get("order")))):
+                content["order_id"] = order
             self.refunds[number] = self.refunds.get(number, {}) | content
             for transaction in objects_in(content.get("transactions")):
                 self._note_transaction(transaction)

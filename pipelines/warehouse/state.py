@@ -32,6 +32,7 @@ from pipelines.warehouse.state_tables import (
     load,
     load_count,
     load_file,
+    load_mark,
     log_file,
     quarantine,
     remembered,
@@ -49,7 +50,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-VERSION = 4
+VERSION = 5
 """Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -177,7 +178,7 @@ class State:
     def forget(self, load_id: str) -> None:
         """Drop a load that turned out to hold nothing new, or that was put aside and is tried again."""
         with self.transaction() as connection:
-            for table in (load, load_file, load_count, quarantine):
+            for table in (load, load_file, load_mark, load_count, quarantine):
                 connection.execute(delete(table).where(table.c.load_id == load_id))
 
     def end_forgetting(self, person: str) -> None:
@@ -423,7 +424,7 @@ def _merge(file: Path, copy: Path) -> int:
                     f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM'
                     f' copy."{table.name}"{is_new}'
                 )
-        for table in (load, load_file, log_file, load_count, quarantine):
+        for table in (load, load_file, load_mark, log_file, load_count, quarantine):
             connection.executemany(f'DELETE FROM main."{table.name}" WHERE load_id = ?', [(i,) for i in unknown - here])
         connection.commit()
     return len(here)

@@ -1,6 +1,6 @@
 """The tables of `state.sqlite`."""
 
-from sqlalchemy import BigInteger, Column, Date, DateTime, Double, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Date, DateTime, Double, Index, Integer, LargeBinary, MetaData, String, Table
 
 STATE = MetaData()
 
@@ -41,6 +41,17 @@ load_file = Table(
     Column("lines", String, comment="Its lines by what they are, as JSON: lines + more_rows = the others"),
     Column("given_sha256", String, comment="Of the file as it was given, where the copy was made anonymous since"),
     comment="One landed file.",
+)
+load_mark = Table(
+    "load_mark",
+    STATE,
+    Column("load_id", String, primary_key=True),
+    Column("query", String, primary_key=True, comment="Digest of the mapping and the number of its table"),
+    Column("after_load_id", String, comment="Load whose mark this one was read after; empty: everything was read"),
+    Column("value", String, comment="Greatest value of the cursor, with its kind, as JSON; empty: no cursor"),
+    Column("seen", LargeBinary, comment="Keyed digests of the rows that the next reading meets again"),
+    Column("sha256", String, comment="Of the rows as they were given"),
+    comment="How far a load read one query of a database: the next one goes on from there while the load stands.",
 )
 log_file = Table(
     "log_file",
