@@ -238,9 +238,8 @@ def weekday_doubt(counts: Counts, first: Array, weeks: int = 8) -> float:
             step = 1 - (came[part] + 100 * (fair - before)) / (present[part] + 100 * fair + 1e-9)
             step, level = np.clip(step, 1e-6, 1.0), first.copy()
             for week_end in range(last - 6, 0, -7):  # the last week is the curve's own
-                at = slice(max(week_end - 7, 0), week_end)
-                later = slice(at.start + 7, week_end + 7)
-                level[at] = level[later] * step[later]
+                begun = max(week_end - 7, 0)
+                level[begun:week_end] = level[begun + 7 : week_end + 7] * step[begun + 7 : week_end + 7]
             half[part, anchor] = float(np.mean(_probit(level[inside]) - _probit(first[inside])))
     half -= half.mean(1, keepdims=True)
     return float(np.sqrt(max(float(np.mean(half[0] * half[1])), 0.0)))
