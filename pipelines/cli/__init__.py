@@ -11,6 +11,7 @@ __all__ = ["app", "main"]
 
 for subject in (
     "loading",
+    "live",
     "upkeep",
     "numbers",
     "promises",
