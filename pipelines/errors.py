@@ -23,7 +23,8 @@
     ├── ForgetError          a customer cannot be forgotten as asked
     ├── CopyError            a build cannot be copied for other tools
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
-    ├── ServeError           the endpoint cannot be opened as asked
+    ├── ServeError           the endpoint or the receiver cannot be opened as asked
+    ├── ScheduleError        a schedule cannot be read; names the line
     ├── AccessError          somebody may not see or do this, or the file of readers is wrong
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
 
@@ -152,7 +153,11 @@ class PolicyError(BackhaulError):
 
 
 class ServeError(BackhaulError):
-    """The endpoint cannot be opened as asked."""
+    """The endpoint or the receiver cannot be opened as asked."""
+
+
+class ScheduleError(BackhaulError):
+    """A schedule cannot be read; the message names its line."""
 
 
 class AccessError(BackhaulError):
