@@ -160,12 +160,12 @@ class Spool:
             raise ServeError(f"Another receiver writes to {self.folder}. Stop it first, or give --warehouse.") from None
         self.known = Known(self.folder / "known")
         self._counter = itertools.count()
-        self._queue: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
+        self._queues: dict[str, queue.SimpleQueue[_Event | None]] = {}
+        self._writers: list[threading.Thread] = []
+        self._remembering = threading.Lock()
         self._on_the_way: dict[bytes, asyncio.Future[None]] = {}
         self._queued = 0
         self._bytes, self._looked_at = self._waiting_bytes(), time.monotonic()
-        self._writer = threading.Thread(target=self._write_all, name="spool", daemon=True)
-        self._writer.start()
 
     def _waiting_bytes(self) -> int:
         total = 0
@@ -195,9 +195,18 @@ class Spool:
             self._on_the_way[one] = event.done
         self._queued += 1
         event.done.add_done_callback(lambda done: self._forget(event, done))
-        self._queue.put(event)
+        self._queue_of(hook).put(event)
         await asyncio.shield(event.done)
         return True
+
+    def _queue_of(self, hook: str) -> "queue.SimpleQueue[_Event | None]":
+        """Give the queue of a hook; each has a writer of its own, so that their flushes run side by side."""
+        if hook not in self._queues:
+            self._queues[hook] = queue.SimpleQueue()
+            writer = threading.Thread(target=self._write_all, args=(hook, self._queues[hook]), daemon=True)
+            self._writers.append(writer)
+            writer.start()
+        return self._queues[hook]
 
     def _look_at_room(self) -> None:
         """Raise Full where what waits for a load has become too much; looked at anew once in some seconds."""
@@ -213,21 +222,20 @@ class Spool:
             self._on_the_way.pop(one, None)
         done.cancelled() or done.exception()  # who waits is told; nobody may wait any more
 
-    def _write_all(self) -> None:
-        """Write what is queued, as much at once as there is, until told to end."""
-        while (event := self._queue.get()) is not None:
+    def _write_all(self, hook: str, events: "queue.SimpleQueue[_Event | None]") -> None:
+        """Write what is queued of a hook, as much at once as there is, until told to end."""
+        while (event := events.get()) is not None:
             group = [event]
             while len(group) < GROUP:
                 try:
-                    following = self._queue.get_nowait()
+                    following = events.get_nowait()
                 except queue.Empty:
                     break
                 if following is None:
-                    self._queue.put(None)
+                    events.put(None)
                     break
                 group.append(following)
-            for hook in dict.fromkeys(one.hook for one in group):
-                self._write(hook, [one for one in group if one.hook == hook])
+            self._write(hook, group)
 
     def _write(self, hook: str, events: list[_Event]) -> None:
         """Flush events of one hook, remember them, and only then let them be answered."""
@@ -236,7 +244,8 @@ class Spool:
         failure: OSError | None = None
         try:
             write_durably(self.folder / hook / "waiting" / name, [one.line for one in events])
-            self.known.add([one for event in events for one in event.digests])
+            with self._remembering:
+                self.known.add([one for event in events for one in event.digests])
         except OSError as error:
             failure = error
         for event in events:
@@ -244,8 +253,10 @@ class Spool:
 
     def close(self) -> None:
         """Write what is queued and end."""
-        self._queue.put(None)
-        self._writer.join()
+        for one in self._queues.values():
+            one.put(None)
+        for writer in self._writers:
+            writer.join()
         self.known.close()
         self._lock.release()
 
