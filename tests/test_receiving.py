@@ -273,7 +273,7 @@ def test_a_batch_is_the_same_until_it_is_let_go(tmp_path: Path, started: Start) 
     assert taking.take(settings) == ([], [])
 
 
-def test_what_cannot_be_read_is_set_aside_and_replayed(
+def test_what_cannot_be_read_is_quarantined_and_replayed(
     tmp_path: Path, started: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_with(tmp_path)
@@ -299,13 +299,13 @@ def test_what_cannot_be_read_is_set_aside_and_replayed(
             taking.clear(batch)
         code, out, _ = ends(capsys, monkeypatch, "received", "--warehouse", settings.warehouse, "--format", "csv")
         assert code == 0
-        assert "loop,2,set aside: It is no JSON." in out
+        assert "loop,2,quarantined: It is no JSON." in out
         for hook in ("loop", "shopify"):
             assert ends(capsys, monkeypatch, "received", "--replay", hook, "--warehouse", settings.warehouse)[0] == 0
         assert {b"{", b"\xff"} <= set(lines_of(settings))
     taking.take(settings)
     assert ends(capsys, monkeypatch, "received", "--drop", "loop", "--warehouse", settings.warehouse)[0] == 0
-    with pytest.raises(SourceError, match="No event of loop is set aside"):
+    with pytest.raises(SourceError, match="No event of loop is quarantined"):
         taking.replay(settings, "loop")
 
 

@@ -466,7 +466,7 @@ def wait_for_the_end(caller: socket.socket) -> None:
 def test_a_request_that_does_not_come_ends_its_connection(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.5)
     with served(tiny_settings) as port:
         for sent in (
             b"",
@@ -482,8 +482,8 @@ def test_a_request_that_does_not_come_ends_its_connection(
 
 def test_connections_that_only_wait_make_room(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-sent requests by the dozen, before and after: the first are closed, and who asks is answered."""
-    monkeypatch.setattr(serve, "REQUEST_SECONDS", 3600)  # no connection ends of itself
-    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 3600)  # no connection ends of itself
+    monkeypatch.setattr(web, "MOST_CONNECTIONS", 20)
     with contextlib.ExitStack() as held:
 
         def call(port: int, sent: bytes) -> socket.socket:
@@ -520,7 +520,7 @@ def test_more_questions_than_are_answered_at_once_are_told_to_come_back(
         return {"lanes": []}
 
     monkeypatch.setattr(serve, "promise", slow)
-    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(web, "MOST_CONNECTIONS", 1)
     with served(tiny_settings) as port, ThreadPoolExecutor(1) as pool:
         answered = pool.submit(Client(port).get, "/v1/promise")
         assert is_asked.wait(120)

@@ -21,10 +21,10 @@ def receive(
     ] = False,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Receive web hooks of Shopify, Loop, AfterShip, Happy Returns, OneStock and others; a load takes what they tell.
+    """Receive web hooks of Shopify, Loop, AfterShip, Happy Returns, OneStock and others, for the next load.
 
-    An event is on disk before it is answered. Secrets: BACKHAUL_HOOK_SHOPIFY and the like, or the file of hooks beside
-    the warehouse. Ctrl-C stops it.
+    An event is on disk before it is answered. Secrets stand in the environment or in the file of hooks beside the
+    warehouse (docs/live.md). Ctrl-C stops it.
     """
     from pipelines.receiving import receiver
     from pipelines.receiving.hooks import hooks_of
@@ -42,15 +42,15 @@ def receive(
 def received(
     replay: Annotated[
         str | None,
-        typer.Option(metavar="HOOK", help="Take the events set aside of a hook in again.", show_default=False),
+        typer.Option(metavar="HOOK", help="Read the quarantined events of a hook again.", show_default=False),
     ] = None,
     drop: Annotated[
-        str | None, typer.Option(metavar="HOOK", help="Delete the events set aside of a hook.", show_default=False)
+        str | None, typer.Option(metavar="HOOK", help="Delete the quarantined events of a hook.", show_default=False)
     ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List what web hooks told and no load has taken: events that wait, and those that cannot be read, with reasons."""
+    """List events of web hooks that wait for a load, and those that cannot be read, with reasons."""
     from pipelines.receiving import taking
 
     settings = settings_of(warehouse)
@@ -63,7 +63,7 @@ def received(
     rows = [
         {"hook": one.hook, "events": number, "state": state, "since": one.since if state == "waiting" else None}
         for one in taking.waiting(settings)
-        for state, number in [("waiting", one.waiting), *((f"set aside: {why}", n) for why, n in one.aside.items())]
+        for state, number in [("waiting", one.waiting), *((f"quarantined: {why}", n) for why, n in one.aside.items())]
     ]
     print_rows(rows, output, "Events of web hooks")
 

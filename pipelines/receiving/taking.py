@@ -1,11 +1,11 @@
-"""What a load takes out of the spool: the events that wait, as one file a hook; and what cannot be read, set aside.
+"""What a load takes out of the spool: the events that wait, as one file a hook; and what cannot be read, quarantined.
 
 Files that wait are moved into `taking` first, then one file is made of them: `taking/batch/*.ndjson`, which the load
 lands as any other. What is in `taking` is done before anything else is moved there, so that a load that is killed is
 gone on with over the very same bytes, and a file that has landed is known by its hash. Only once the raw file is
 flushed do its events leave the spool.
 
-An event that is no JSON, holds nothing that its system tells of returns, or that its source cannot read is set aside
+An event that is no JSON, holds nothing that its system tells of returns, or that its source cannot read is quarantined
 with the reason, and nobody else's events with it: where a file cannot be read, it is halved until the one is found.
 """
 
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What the spool holds of one hook: events that wait and since when, events set aside by reason."""
+    """What the spool holds of one hook: events that wait and since when, events quarantined by reason."""
 
     hook: str
     waiting: int
@@ -54,7 +54,7 @@ class Waiting:
 
 
 def take(settings: Settings) -> tuple[list[Batch], list[str]]:
-    """Take what waits, a file a hook; and say of hooks why theirs stay, and how many events were set aside."""
+    """Take what waits, a file a hook; and say of hooks why theirs stay, and how many events were quarantined."""
     batches: list[Batch] = []
     notes: list[str] = []
     folders = sorted(f.parent for f in settings.spool.glob("*/waiting")) if settings.spool.is_dir() else []
@@ -63,7 +63,7 @@ def take(settings: Settings) -> tuple[list[Batch], list[str]]:
     try:
         hooks = hooks_of(settings)
     except BackhaulError as error:
-        return [], [f"What web hooks told stays in the spool. {error}"]
+        return [], [f"Events of web hooks stay in the spool. {error}"]
     for folder in folders:
         hook = hooks.get(folder.name)
         if hook is None:
@@ -83,7 +83,7 @@ def take(settings: Settings) -> tuple[list[Batch], list[str]]:
 
 
 def _taken(hook: Hook, folder: Path) -> tuple[Batch | None, int]:
-    """Give the file that a hook's events make, and how many were set aside; None where nothing can be read."""
+    """Give the file that a hook's events make, and how many were quarantined; None where nothing can be read."""
     taking = folder / "taking"
     aside = 0
     if not (files := list((taking / "batch").glob("*.ndjson"))):
@@ -237,7 +237,7 @@ def clear(batch: Batch) -> None:
 
 
 def drop_old(settings: Settings, days: int) -> None:
-    """Delete events that were set aside more than so many days ago, as raw files are."""
+    """Delete events that were quarantined more than so many days ago, as raw files are."""
     before = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     for file in settings.spool.glob("*/aside/*.ndjson"):
         if file.stat().st_mtime < before:
@@ -269,11 +269,11 @@ def _aside(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def replay(settings: Settings, name: str) -> int:
-    """Let the events that were set aside of a hook wait again; give their number. Raises SourceError for none."""
+    """Let the events that were quarantined of a hook wait again; give their number. Raises SourceError for none."""
     folder = settings.spool / name
     files = segments(folder / "aside")
     if not files:
-        raise SourceError(f"No event of {name[:40]} is set aside. `backhaul received` lists them.")
+        raise SourceError(f"No event of {name[:40]} is quarantined. `backhaul received` lists them.")
     number = 0
     for file in files:  # the newest name a file of the spool can have: it is told now, whenever it came first
         with file.open("rb") as content:
@@ -286,7 +286,7 @@ def replay(settings: Settings, name: str) -> int:
 
 
 def drop(settings: Settings, name: str) -> int:
-    """Delete the events that were set aside of a hook; give their number."""
+    """Delete the events that were quarantined of a hook; give their number."""
     number = sum(1 for _ in _aside(settings.spool / name))
     for file in segments(settings.spool / name / "aside"):
         file.unlink()

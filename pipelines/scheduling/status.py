@@ -145,7 +145,8 @@ def page(schedule: Schedule, runs: Runs, at: datetime) -> str:
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<meta http-equiv=refresh content=60><title>Backhaul: {title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1><ul>{listed}</ul><div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<h1>{title}</h1><ul>{listed}</ul>"
+        f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f"<p>Written {_shown(at)}. All times are UTC.{ping}</p></html>\n"
     )
 
