@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,7 @@ def test_a_batch_is_the_same_until_it_is_let_go(tmp_path: Path, started: Start) 
     assert again == first
     assert again.file.read_bytes() == content
     taking.clear(again)
-    ((following,), _) = taking.take(settings)
+    ((following,), _) = taking.take(replace(settings, hook_secrets={}))  # a load knows no secret, and needs none
     assert [json.loads(line)["id"] for line in following.file.read_bytes().splitlines()] == [2]
     taking.clear(following)
     assert taking.take(settings) == ([], [])
@@ -344,6 +345,29 @@ def test_secrets_are_the_owners_alone(tmp_path: Path) -> None:
         hooks_of(Settings(warehouse=settings.warehouse, hook_secrets={"wms": SECRET}))
     with pytest.raises(ServeError, match="No hook is named"):
         receiver.application(Settings(warehouse=settings.warehouse, hook_secrets={}))
+
+
+def test_a_load_knows_hooks_without_their_secrets(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "fr-shop: {system: shopify, namespace: fr}\nloop: {source: shopify}\n")
+    settings.hooks_file.chmod(0o644)
+    with pytest.raises(ServeError, match="BACKHAUL_HOOK_FR_SHOP"):
+        hooks_of(settings)
+    read = hooks_of(settings, is_receiving=False)
+    assert (read["fr-shop"].namespace, read["fr-shop"].source) == ("fr", "shopify")
+    assert (read["loop"].source, read["happy-returns"].source) == ("shopify", "happy_returns")
+
+
+def test_who_is_forgotten_is_looked_for_in_the_spool(copy_of_tiny: Settings) -> None:
+    from pipelines.people.forget import search
+    from pipelines.warehouse import state
+
+    row = {"came_at": "2026-04-01T10:00:00Z", "reason": taking.NOTHING, "event": '{"email": "anne@example.org"}'}
+    file = copy_of_tiny.spool / "loop" / "aside" / "20260401T100000000000-1.ndjson"
+    spool.write_durably(file, [json.dumps(row).encode() + b"\n"])
+    state_file = state.State(copy_of_tiny.warehouse)
+    found = {part.place: part.found for part in search(copy_of_tiny, state_file, "anne@example.org", {}, None, print)}
+    state_file.close()
+    assert found["events of web hooks"] == ("warehouse.spool/loop/aside/20260401T100000000000-1.ndjson",)
 
 
 def test_every_system_has_a_source_that_reads_it() -> None:

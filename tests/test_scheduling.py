@@ -168,6 +168,29 @@ def test_how_it_went_is_shown_and_a_runner_that_is_gone_is_seen(
         shop.runner.once()
 
 
+def test_a_runner_goes_on_by_the_clock_and_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, monkeypatch, step("load"))
+    naps = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        shop.at += timedelta(seconds=seconds)
+        if shop.at > START + 1.8 * HOUR and len(shop.ran) == 3:
+            raise KeyboardInterrupt
+        if len(naps) == 20:
+            shop.at += timedelta(minutes=40)  # the machine slept
+
+    shop.runner.sleep = nap
+    with pytest.raises(KeyboardInterrupt):
+        shop.runner.forever()
+    assert shop.runs().steps["load"].tried == START.replace(hour=12, minute=0)
+    assert max(naps) <= runner.NAP_S
+    assert shop.runner.due() == []
+    shop.runner.once()  # nobody holds the lock any more
+
+
 def test_a_step_is_a_process_that_is_ended_when_it_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
     settings.runs_folder.mkdir()

@@ -52,13 +52,17 @@ class Hook:
     namespace: str | None = None
 
 
-def hooks_of(settings: Settings) -> dict[str, Hook]:
+def hooks_of(settings: Settings, *, is_receiving: bool = True) -> dict[str, Hook]:
     """Read the hooks of a warehouse, by name; none where nothing names one.
 
-    Raises ServeError that names the file, the line and what to write instead.
+    A load reads what they sent and is not receiving: it needs no secret, and knows a system's hook by its name. Raises
+    ServeError that names the file, the line and what to write instead.
     """
     path = settings.hooks_file
-    found = dict(_of_file(path, settings)) if path.exists() else {}
+    found = dict(_of_file(path, settings, is_receiving=is_receiving)) if path.exists() else {}
+    if not is_receiving:
+        plain = {name.replace("_", "-"): system for name, system in SYSTEMS.items() if system.source}
+        return {name: Hook(name, system, system.source, ()) for name, system in plain.items()} | found
     for name, secret in settings.hook_secrets.items():
         if name not in found:
             system = name.replace("-", "_")
@@ -78,7 +82,7 @@ def _by_themselves() -> Iterator[str]:
     yield from (name for name, system in SYSTEMS.items() if system.source and system.schemes)
 
 
-def _of_file(path: Path, settings: Settings) -> Iterator[tuple[str, Hook]]:
+def _of_file(path: Path, settings: Settings, *, is_receiving: bool) -> Iterator[tuple[str, Hook]]:
     try:
         contents = documents(text_of(path, LARGEST))
     except Unreadable as error:
@@ -92,12 +96,16 @@ def _of_file(path: Path, settings: Settings) -> Iterator[tuple[str, Hook]]:
             raise _wrong(path, line, f"`{name[:40]}` cannot be a name: write small letters, digits and hyphens")
         if not isinstance(content, Section):
             raise _wrong(path, line, f"`{name}` has keys: {', '.join(KEYS)}")
-        if "secret" in content and mode & 0o077:
+        if is_receiving and "secret" in content and mode & 0o077:
             raise ServeError(f"{path} holds secrets and others can read it: run `chmod 600 {path}`.")
         try:
-            yield name, _hook(name, content, settings.hook_secrets.get(name), path.parent)
+            hook = _hook(name, content, settings.hook_secrets.get(name), path.parent)
         except Unreadable as error:
             raise _wrong(path, error.line or line, error.problem) from None
+        if is_receiving and not hook.secrets:
+            variable = f"BACKHAUL_HOOK_{name.upper().replace('-', '_')}"
+            raise _wrong(path, line, f"`{name}` has no secret: set {variable}, or write `secret:` here")
+        yield name, hook
 
 
 def _wrong(path: Path, line: int, problem: str) -> ServeError:
@@ -122,9 +130,6 @@ def _hook(name: str, content: Section, of_environment: str | None, folder: Path)
     secrets = content.get("secret")
     listed = secrets if isinstance(secrets, Items) else [secrets] if secrets is not None else []
     given = tuple(str(one) for one in (of_environment, *listed) if one)
-    if not given:
-        variable = f"BACKHAUL_HOOK_{name.upper().replace('-', '_')}"
-        raise Unreadable(f"`{name}` has no secret: set {variable}, or write `secret:` here")
     namespace = content.get("namespace")
     return Hook(name, system, str(beside) if beside.is_file() else source, given, str(namespace) if namespace else None)
 

@@ -196,7 +196,8 @@ def posts(number: int, draw: random.Random) -> list[Post]:
 class Killed:
     """A receiver that is killed and comes back, on one port."""
 
-    def __init__(self, warehouse: Path) -> None:
+    def __init__(self, warehouse: Path, secrets: dict[str, str]) -> None:
+        self.environment = {**os.environ, **secrets}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -205,7 +206,9 @@ class Killed:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         words = ["receive", "--port", str(self.port), "--warehouse", str(self.warehouse)]
-        return subprocess.Popen([sys.executable, "-m", "pipelines.cli", *words], stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", *words], stdout=subprocess.DEVNULL, env=self.environment
+        )
 
     def wait(self) -> None:
         while True:
@@ -290,23 +293,17 @@ def claims(number: int = POSTS, kills: int = KILLS) -> Iterator[Claim]:
         names = {
             f"BACKHAUL_HOOK_{name}": SECRET for name in ("SHOPIFY", "LOOP", "AFTERSHIP", "HAPPY_RETURNS", "ONESTOCK")
         }
-        os.environ.update(names)
         settings.hooks_file.write_text("onestock: {header: X-Own-Signature}\n")
         every, told = posts(number, draw), Told()
-        receiver = Killed(settings.warehouse)
+        receiver = Killed(settings.warehouse, names)
         try:
             receiver.wait()
             yield from _steady(receiver, every[: len(every) // 2], told)
             killed = _killed(receiver, every[len(every) // 2 :], told, kills, draw)
         finally:
             receiver.end()
-            for name in names:
-                os.environ.pop(name)
-        os.environ.update(names)
         load(settings.warehouse)
         load(settings.warehouse)  # what came while the first one finished what had landed
-        for name in names:
-            os.environ.pop(name)
         yield _held(settings, told, killed, kills, len(every))
         yield _refused(told)
 
