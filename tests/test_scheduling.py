@@ -156,7 +156,7 @@ def test_how_it_went_is_shown_and_a_runner_that_is_gone_is_seen(
     page = (shop.settings.runs_folder / "status.html").read_text()
     assert "1 problem" in page
     assert "It ended with 1 &lt;b&gt;" in page
-    assert [row["state"] for row in status.rows(shop.schedule, shop.runs(), shop.at)] == ["well", "failing"]
+    assert [row["state"] for row in status.rows(shop.schedule, shop.runs(), shop.at)] == ["done", "failing"]
     shop.at += HOUR
     shop.runner.once()
     assert shop.runs().problems(shop.schedule, shop.at) == []

@@ -99,11 +99,12 @@ def rows(schedule: Schedule, runs: Runs, at: datetime) -> list[dict[str, Any]]:
         last = runs.steps.get(step.name)
         state = "running" if runs.running == step.name else "not run yet"
         if last is not None and runs.running != step.name:
-            state = "failing" if last.failing_since else "well"
+            state = "failing" if last.failing_since else "done"
         found.append(
             {
                 "step": step.name,
-                "state": f"{state} (optional)" if step.is_optional else state,
+                "state": state,
+                "is_optional": step.is_optional,
                 "last_run": last.began_at if last else None,
                 "seconds": round((last.ended_at - last.began_at).total_seconds()) if last else None,
                 "attempts": last.attempts if last else None,
@@ -122,10 +123,9 @@ _HEADINGS = {
     "last_run": "Last run",
     "seconds": "Seconds",
     "attempts": "Attempts",
-    "made_up_for": "Periods made up for",
-    "well_at": "Last went well",
+    "made_up_for": "Missed before",
+    "well_at": "Last success",
     "next": "Due next",
-    "said": "What it said",
 }
 _STYLE = """
 :root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}body{margin:2rem auto;max-width:72rem;padding:0 1rem}
@@ -138,10 +138,13 @@ def page(schedule: Schedule, runs: Runs, at: datetime) -> str:
     """Draw the page: what is wrong first, then each step. It is read by itself again every minute."""
     problems = runs.problems(schedule, at)
     title = f"{len(problems)} problems" if len(problems) > 1 else "1 problem" if problems else "All steps went well"
-    listed = "".join(f"<li>{html.escape(one)}</li>" for one in problems)
+    optional = [
+        f"{r['step']}, optional, fails: {r['said']}" for r in rows(schedule, runs, at) if r["is_optional"] and r["said"]
+    ]
+    listed = "".join(f"<li>{html.escape(one)}</li>" for one in [*problems, *optional])
     head = "".join(f"<th scope=col>{heading}</th>" for heading in _HEADINGS.values())
     body = "".join(f"<tr>{''.join(_cells(row))}</tr>" for row in rows(schedule, runs, at))
-    ping = f" The ping went {html.escape(runs.ping)}." if runs.ping else ""
+    ping = " The ping was answered." if runs.ping == "ok" else ""
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<meta http-equiv=refresh content=60><title>Backhaul: {title}</title><style>{_STYLE}</style>"
@@ -153,7 +156,7 @@ def page(schedule: Schedule, runs: Runs, at: datetime) -> str:
 
 def _cells(row: Mapping[str, Any]) -> Iterator[str]:
     for key in _HEADINGS:
-        mark = "" if key in ("step", "state", "said") else " class=n"
+        mark = "" if key == "state" else " class=n"
         yield f"<td{mark}>{html.escape(_shown(row[key]))}</td>"
 
 
