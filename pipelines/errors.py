@@ -24,7 +24,8 @@
     ├── CopyError            a build cannot be copied for other tools
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
     ├── PullError            nothing more can be pulled; what was got is kept
-    ├── ServeError           the endpoint cannot be opened as asked
+    ├── ServeError           the endpoint or the receiver cannot be opened as asked
+    ├── ScheduleError        a schedule cannot be read; names the line
     ├── AccessError          somebody may not see or do this, or the file of readers is wrong
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
 
@@ -157,7 +158,11 @@ class PullError(BackhaulError):
 
 
 class ServeError(BackhaulError):
-    """The endpoint cannot be opened as asked."""
+    """The endpoint or the receiver cannot be opened as asked."""
+
+
+class ScheduleError(BackhaulError):
+    """A schedule cannot be read; the message names its line."""
 
 
 class AccessError(BackhaulError):

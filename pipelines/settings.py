@@ -5,7 +5,7 @@ Nothing is read from the environment anywhere else.
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def _named(prefix: str) -> dict[str, str]:
+    """Give the variables that begin with a prefix, by the rest of their name: `FR_SHOP` is `fr-shop`."""
+    return {
+        name.removeprefix(prefix).lower().replace("_", "-"): value
+        for name, value in os.environ.items()
+        if name.startswith(prefix) and value
+    }
+
+
 @dataclass(frozen=True)
 class Settings:
     """The choices of one run.
@@ -92,7 +101,9 @@ class Settings:
     whoever is on this machine). `raw_days` is for how many days raw files are kept once they are published (0: for
     good). `public_url` is the address that readers open the pages at, `oidc_issuer` whose sign-in is believed,
     `oidc_client` and `oidc_secret` what they know us by, `oidc_groups` the claim that holds a reader's groups,
-    `session_hours` how long a sign-in holds. `wait_s` is how long a writer waits for another one to end, in seconds.
+    `session_hours` how long a sign-in holds. `hook_secrets` is what web hooks are signed with, by the name of the hook,
+    `spool_mb` how many megabytes of what they told may wait for a load, `ping_url` the address that is asked for once
+    everything on schedule has run well. `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -108,6 +119,9 @@ class Settings:
     oidc_secret: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_SECRET", ""), repr=False)
     oidc_groups: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_GROUPS", "groups"))
     session_hours: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_SESSION_HOURS", "12")))
+    hook_secrets: Mapping[str, str] = field(default_factory=lambda: _named("BACKHAUL_HOOK_"), repr=False, hash=False)
+    spool_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_SPOOL_MB", "2048")))
+    ping_url: str = field(default_factory=lambda: os.environ.get("BACKHAUL_PING", ""), repr=False)
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
     wait_s: float = 0.0
     threads: int | None = None
@@ -131,6 +145,21 @@ class Settings:
     def next_key_file(self) -> Path:
         """A key that is about to take the place of that one."""
         return self.key_file.with_name(self.key_file.name + ".next")
+
+    @property
+    def spool(self) -> Path:
+        """Folder of what web hooks told and no load has taken in yet, beside the warehouse, its owner's alone."""
+        return self.warehouse.with_name(self.warehouse.name + ".spool")
+
+    @property
+    def hooks_file(self) -> Path:
+        """The file that says which web hooks are believed, beside the warehouse; mode 0600 where it holds secrets."""
+        return self.warehouse.with_name(self.warehouse.name + ".hooks.yaml")
+
+    @property
+    def runs_folder(self) -> Path:
+        """What `backhaul run` did last, beside the warehouse."""
+        return self.warehouse.with_name(self.warehouse.name + ".runs")
 
     @property
     def readers_file(self) -> Path:

@@ -25,7 +25,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from pipelines import analyses, metrics
+from pipelines import analyses, metrics, web
 from pipelines.analyses import return_probability
 from pipelines.cli import app
 from pipelines.errors import ServeError
@@ -372,11 +372,11 @@ def test_the_key_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
 
 def test_other_machines_are_let_in_only_when_that_is_said() -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
-        serve.check_host(host, is_public=False)
+        web.check_host(host, is_public=False)
     for host in ("0.0.0.0", "192.168.1.2", "shop.example"):
         with pytest.raises(ServeError, match="--public"):
-            serve.check_host(host, is_public=False)
-        serve.check_host(host, is_public=True)
+            web.check_host(host, is_public=False)
+        web.check_host(host, is_public=True)
 
 
 def test_answers_are_kept_by_nobody(tiny_client: Client) -> None:
@@ -438,7 +438,7 @@ def served(settings: Settings, *, asked_before: Callable[[int], None] = lambda p
         listening.bind(("127.0.0.1", 0))
         listening.listen(1024)
         port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(serve.application(settings, KEY), **serve.options("127.0.0.1", port)))
+        server = uvicorn.Server(uvicorn.Config(serve.application(settings, KEY), **web.options("127.0.0.1", port)))
         asked_before(port)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
@@ -466,7 +466,7 @@ def wait_for_the_end(caller: socket.socket) -> None:
 def test_a_request_that_does_not_come_ends_its_connection(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.5)
     with served(tiny_settings) as port:
         for sent in (
             b"",
@@ -482,8 +482,8 @@ def test_a_request_that_does_not_come_ends_its_connection(
 
 def test_connections_that_only_wait_make_room(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-sent requests by the dozen, before and after: the first are closed, and who asks is answered."""
-    monkeypatch.setattr(serve, "REQUEST_SECONDS", 3600)  # no connection ends of itself
-    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 3600)  # no connection ends of itself
+    monkeypatch.setattr(web, "MOST_CONNECTIONS", 20)
     with contextlib.ExitStack() as held:
 
         def call(port: int, sent: bytes) -> socket.socket:
@@ -495,12 +495,12 @@ def test_connections_that_only_wait_make_room(tiny_settings: Settings, monkeypat
 
         def rush(port: int) -> None:
             honest.append(call(port, WHOLE))
-            for _ in range(serve.MOST_CONNECTIONS + 50):
+            for _ in range(web.MOST_CONNECTIONS + 50):
                 call(port, WHOLE[:-2])
 
         with served(tiny_settings, asked_before=rush) as port:
             assert honest[0].recv(4096).startswith(b"HTTP/1.1 200")
-            idle = [call(port, WHOLE[:-2]) for _ in range(serve.MOST_CONNECTIONS + 50)]
+            idle = [call(port, WHOLE[:-2]) for _ in range(web.MOST_CONNECTIONS + 50)]
             assert Client(port).get("/v1/health", "")[0] == 200
             for caller in idle[:51]:
                 wait_for_the_end(caller)
@@ -520,7 +520,7 @@ def test_more_questions_than_are_answered_at_once_are_told_to_come_back(
         return {"lanes": []}
 
     monkeypatch.setattr(serve, "promise", slow)
-    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(web, "MOST_CONNECTIONS", 1)
     with served(tiny_settings) as port, ThreadPoolExecutor(1) as pool:
         answered = pool.submit(Client(port).get, "/v1/promise")
         assert is_asked.wait(120)

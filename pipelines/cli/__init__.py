@@ -12,6 +12,7 @@ __all__ = ["app", "main"]
 for subject in (
     "loading",
     "pulling",
+    "live",
     "upkeep",
     "numbers",
     "promises",

@@ -228,9 +228,10 @@ def serve(
     Ctrl-C stops it.
     """
     from pipelines.outputs import serve as endpoint
+    from pipelines.web import check_host
 
     settings = settings_of(warehouse)
-    endpoint.check_host(host, is_public=public)
+    check_host(host, is_public=public)
     with opened(warehouse):
         key, is_new = endpoint.key_of(settings)
     if is_new:

@@ -78,7 +78,16 @@ def _walk(folder: Path, root: Path, settings: Settings, found: Found) -> None:
     """Add the files below a folder, but for hidden ones and what a warehouse keeps: builds, raw copies and keys."""
     own = {
         p.resolve()
-        for p in (settings.warehouse, settings.raw, settings.key_file, settings.next_key_file, settings.serve_key_file)
+        for p in (
+            settings.warehouse,
+            settings.raw,
+            settings.spool,
+            settings.runs_folder,
+            settings.hooks_file,
+            settings.key_file,
+            settings.next_key_file,
+            settings.serve_key_file,
+        )
     }
     try:
         entries = sorted(folder.iterdir())

@@ -21,6 +21,7 @@ from pipelines.load.publish import publish
 from pipelines.load.raw import sweep
 from pipelines.load.report import Progress, Report
 from pipelines.load.upkeep import delete_old_raw, end_rotation
+from pipelines.receiving import taking as receiving
 from pipelines.settings import Settings
 from pipelines.warehouse import build, keys, state
 from pipelines.warehouse.log_files import Logs
@@ -141,14 +142,18 @@ def _load(
         state_file = state.State(settings.warehouse)
         work = _Work(settings, state_file, Report(None, healed=[restored] if restored else []), progress)
         try:
-            held = work.look(is_deep=not request)
+            batches, told = receiving.take(settings) if not is_trial else ([], [])
+            held = work.look(is_deep=not request and not batches)
+            work.report.notes += told
             asked = None
-            if request or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
+            if request or batches or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
                 keys.read(settings, state_file)
             if request:
                 asked = request.begin(settings, state_file, work.report)
+            received = work.receive(batches)
             for row in state_file.loads_with("landing"):
                 work.go_on(row, land)
+            work.let_go(received)
             is_ripe = judge_future_again(settings, state_file)
             while True:
                 is_reordered = work.judge() or is_ripe
@@ -214,6 +219,24 @@ class _Work:
             self.failures[row["load_id"]] = aside
             return False
 
+    def receive(self, batches: Sequence[receiving.Batch]) -> dict[str, receiving.Batch]:
+        """Begin a load of each file that web hooks made; give them by load."""
+        return {
+            begin(self.state_file, [batch.file], batch.hook.source, batch.hook.namespace, batch.came_at): batch
+            for batch in batches
+        }
+
+    def let_go(self, received: dict[str, receiving.Batch]) -> None:
+        """Let events leave the spool whose raw file is there and flushed, now or since an earlier load."""
+        for load_id, batch in received.items():
+            (row, *_) = [*self.state_file.loads_with("landed", "failed", load_id=load_id), None]
+            if row is not None and not row["files"]:
+                continue  # put aside before it landed: it is tried again by the next load
+            for file in row["files"] if row else ():
+                build.sync(self.settings.raw / file["raw"])
+                build.sync((self.settings.raw / file["raw"]).parent)
+            receiving.clear(batch)
+
     def judge(self) -> bool:
         """Judge every landed load, the oldest export first; say whether later exports are to be judged again."""
         is_reordered = False
@@ -252,6 +275,7 @@ class _Work:
         end_rotation(settings, state_file)
         if settings.raw_days > 0:
             report.retained = delete_old_raw(settings, state_file, settings.raw_days)
+            receiving.drop_old(settings, settings.raw_days)
         unused = Logs(settings, state_file).join()
         state.keep_copy(settings.warehouse)
         for file in unused:  # the state and its copy name another one for their rows

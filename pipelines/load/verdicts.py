@@ -461,15 +461,14 @@ def _stage_withdrawn(
     """Create `withdrawn`: the rows of earlier exports that this one takes back, newest version; give their number.
 
     A whole export takes back what does not stand in it. Any export takes back an event or a refund whose date its row
-    now leaves blank.
+    now leaves blank, unless the row says that it was recorded before the event was.
     """
     if table.name not in REVERSIBLE or not export.earlier or not (export.is_whole or named.blank_sql):
         return 0
     same = identity_of(table)
-    taken = []
-    if named.blank_sql:
-        blank = key_sql(f"{quote(namespace + ':')} || {hashed_address(table.info['key'][0])}")
-        taken.append(f"{same} IN (SELECT {blank} FROM ({named.blank_sql}))")
+    taken = ["(is_undated OR (blank_at >= last.recorded_at) OR (blank_at IS NOT NULL AND NOT last.is_recorded))"]
+    key = key_sql(f"{quote(namespace + ':')} || {hashed_address(table.info['key'][0])}")
+    blank = named.blank_sql or f"SELECT NULL::VARCHAR AS {table.info['key'][0]}, NULL::VARCHAR AS _recorded LIMIT 0"
     if export.is_whole:
         taken.append(f"({_in_span(connection, table, named, export)})")
     kept = ", ".join(c for c in log_columns(table) if c != "is_deleted")
@@ -477,14 +476,17 @@ def _stage_withdrawn(
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE withdrawn AS
         WITH last AS (SELECT * FROM ({versions(f"({logged})", same)}) WHERE version_no = 1),
+        blank AS (SELECT {key} AS blank_key, bool_or(_recorded IS NULL) AS is_undated,
+            max(try_cast(try_cast(_recorded AS TIMESTAMPTZ) AS TIMESTAMP)) AS blank_at FROM ({blank}) GROUP BY 1),
         here AS (SELECT max(exported_at) AS at, max(file_no) AS no FROM judged)
         SELECT {kept}, true AS is_deleted, (md5_number_lower(payload_hash::VARCHAR || 'withdrawn') >> 1)::BIGINT
             AS payload_hash,
             coalesce(here.at, {_latest(export)}) AS exported_at, coalesce(here.no, 0) AS file_no, false AS is_recorded,
                 true AS is_withdrawn
-        FROM last, here WHERE NOT is_deleted AND {same} NOT IN (SELECT {same} FROM judged WHERE {same} IS NOT NULL)
+        FROM last LEFT JOIN blank ON blank_key = last.{same}, here
+        WHERE NOT is_deleted AND {same} NOT IN (SELECT {same} FROM judged WHERE {same} IS NOT NULL)
             AND (last.exported_at IS NULL OR last.exported_at <= coalesce(here.at, {_latest(export)}))
-                AND ({" OR ".join(taken)})
+            AND coalesce({" OR ".join(taken)}, false)
     """)
     return int(connection.execute("SELECT count(*) FROM withdrawn").fetchall()[0][0])
 

@@ -32,9 +32,10 @@ from pipelines.metrics import PARTS, catalogue
 from pipelines.outputs import agents
 from pipelines.outputs.agents import marked, shown
 from pipelines.outputs.export import product_version
-from pipelines.outputs.serve import Held, caller, known_caller, options, wrong
+from pipelines.outputs.serve import Held, caller, known_caller
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build
+from pipelines.web import options, wrong
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

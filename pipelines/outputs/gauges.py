@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipelines import alerts
+from pipelines.receiving import taking
 from pipelines.settings import Settings
 from pipelines.warehouse import state
 
@@ -44,6 +45,11 @@ def exposition(settings: Settings, observed_until: datetime | None) -> bytes:
     for name, is_blocking, rows in checks[["name", "is_blocking", "rows"]].itertuples(index=False):
         found.labels(name, "yes" if is_blocking else "no").set(int(rows))
     gauge("alerts", "Alerts that last").set(len(lasting))
+    told = taking.waiting(settings)
+    events = gauge("hook_events", "Events of web hooks that wait for a load, or cannot be read", "hook", "state")
+    for one in told:
+        events.labels(one.hook, "waiting").set(one.waiting)
+        events.labels(one.hook, "quarantined").set(sum(one.aside.values()))
     return bytes(generate_latest(registry))  # type: ignore[no-untyped-call]
 
 

@@ -570,6 +570,8 @@ def _places(settings: Settings, others: set[str]) -> Iterator[tuple[str, list[Pa
             p for p in settings.raw.rglob("*") if p.is_file() and p.relative_to(settings.raw).parts[0] not in others
         )
     }
+    if settings.spool.is_dir():
+        of["events of web hooks"] = sorted(settings.spool.glob("*/*/**/*.ndjson"))
     for file in files:
         top = file.relative_to(home).parts[0]
         part = parts.get(

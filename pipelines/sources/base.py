@@ -44,10 +44,10 @@ class NamedRows:
     row in the file, from 1), where a row may be broken, `_broken` (why, or NULL), and of return events, where a column
     of the file holds the units, `_empty_units` (true for an empty cell: it counts as one, and is said). Rows of a
     derived log were already read under another one and are not counted again. `blank_sql` is a SELECT of the log's key,
-    _file and _line: the events and refunds that rows of the files could hold and do not, for their date is blank or the
-    row is of nothing returned. An id may also be stated by another row. `may_repeat`: one file holds a thing as it
-    was at several times, the later one further down. `lines` counts, by file, the lines of the files that were read for
-    it first.
+    `_recorded` (when the row was recorded, or NULL), _file and _line: the events and refunds that rows of the files
+    could hold and do not, for their date is blank or the row is of nothing returned. An id may also be stated by
+    another row. `may_repeat`: one file holds a thing as it was at several times, the later one further down. `lines`
+    counts, by file, the lines of the files that were read for it first.
     """
 
     thing: str

@@ -287,7 +287,7 @@ class Compiler(Expressions):
             )
             dates.append(promised)
         nothing = " AND ".join(f"{text_sql(t)} IS NULL" for t in dates)
-        self.blank.setdefault("return_event", []).append(self._blank(spec, columns["return_line_id"], times))
+        self.blank.setdefault("return_event", []).append(self._blank(spec, columns, times))
         select = self._dated_events(columns, times, nothing, where, keeps_empty=is_counted or "when" in spec)
         yield (
             "return_event",
@@ -337,24 +337,26 @@ class Compiler(Expressions):
         ]
         return f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})"
 
-    def _blank(self, spec: Section, line: str, times: dict[str, str]) -> str:
-        """Give the SELECT of the events that rows leave blank.
+    def _blank(self, spec: Section, columns: dict[str, str], times: dict[str, str]) -> str:
+        """Give the SELECT of the events that rows leave blank, and when the row was recorded, where it says so.
 
         Their date is empty, or their flag says that nothing came back. A row that is joined to none says nothing, nor
         does one of the rows that events are gathered from.
         """
+        line, recorded = columns["return_line_id"], columns.get("recorded_at", "NULL::VARCHAR")
         where = self._when(spec, "when") if "when" in spec else "TRUE"
         is_flag = "when" in spec and not isinstance(spec["when"], Section)
         selects = [
-            "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _file, NULL::BIGINT AS"
-            " _line WHERE false"
+            "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _recorded,"
+            " NULL::VARCHAR AS _file, NULL::BIGINT AS _line WHERE false"
         ]
         for event, day in times.items():
             if _uses(spec["events"][event], ("earliest", "latest")) or self._is_lacking(day):
                 continue
             is_blank = f"({where}) AND {text_sql(day)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
             selects.append(
-                f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line"
+                f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id,"
+                f" ({recorded})::VARCHAR AS _recorded, t._file, t._line"
                 f" FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank})"
                 f"{self._joined(f'{day} {where}')}"
             )
@@ -376,7 +378,8 @@ class Compiler(Expressions):
         rows = f"t._file, t._line FROM {self.rows} t WHERE {where} AND {blank}"
         for log in (thing, *(["refund_line"] if thing == "refund" else [])):
             name = schema.LOG.tables[log].info["key"][0]
-            self.blank.setdefault(log, []).append(f"SELECT {columns[key]} AS {name}, {rows}")
+            recorded = f"({columns.get('recorded_at', 'NULL')})::VARCHAR AS _recorded"
+            self.blank.setdefault(log, []).append(f"SELECT {columns[key]} AS {name}, {recorded}, {rows}")
 
     def _policy(self, promise: Section) -> tuple[str, str]:
         """Give a promise of so much time as a policy: (policy id, SELECT of its row)."""

@@ -398,6 +398,15 @@ def _things(content: Any) -> Iterator[tuple[str, Object]]:
         yield likely, _plain_object(content)
 
 
+def tells_something(content: Object) -> bool:
+    """Say whether one object is anything that Shopify's interfaces give.
+
+    >>> tells_something({"admin_graphql_api_id": "gid://shopify/Refund/1"}), tells_something({"hello": "there"})
+    (True, False)
+    """
+    return any(True for _ in _things(content))
+
+
 def _plain_object(value: Object) -> Object:
     """Give an object in REST's shape; nothing of one that is a connection where an object should be."""
     found = _plain(value)

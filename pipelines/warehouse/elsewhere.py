@@ -110,7 +110,8 @@ def copy_build(warehouse: Path, target: str, say: Say = lambda _: None) -> Copie
         rows = write_postgresql(source, url, schema or "backhaul", mark, say)
         return Copied(f"schema {schema or 'backhaul'}", build_id, len(STAR.tables), rows)
     place = Path(target.removeprefix("duckdb:///").removeprefix("file://")).absolute()
-    kept = [warehouse.absolute(), warehouse.absolute().with_name(warehouse.name + ".raw")]
+    home = warehouse.absolute()
+    kept = [home, *(home.with_name(f"{home.name}.{beside}") for beside in ("raw", "spool", "runs"))]
     for folder in kept:
         if place.is_relative_to(folder) or folder.is_relative_to(place):
             raise CopyError(
