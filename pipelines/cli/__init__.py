@@ -12,6 +12,8 @@ __all__ = ["app", "main"]
 for subject in (
     "loading",
     "upkeep",
+    "quarantine",
+    "history",
     "numbers",
     "promises",
     "models",

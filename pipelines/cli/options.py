@@ -88,7 +88,7 @@ def settings_of(warehouse: str, wait: float = 0) -> Settings:
 
 
 NOTED = {
-    "exported": ("export", "report", "backup"),
+    "exported": ("export", "report", "backup", "quarantine export"),
     "changed": (
         "load",
         "withdraw",
@@ -102,6 +102,12 @@ NOTED = {
         "action add",
         "action update",
         "work set",
+        "quarantine fix",
+        "quarantine word",
+        "quarantine map",
+        "quarantine undo",
+        "quarantine replay",
+        "rollback",
         "alert add",
         "alert edit",
         "alert pause",

@@ -12,12 +12,12 @@ import duckdb
 from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
-from pipelines.load import contracts, erasing, verdicts
+from pipelines.load import contracts, erasing, fixes, verdicts
 from pipelines.load.faults import is_of_machine
 from pipelines.load.raw import connected, damaged_raw, deleted_raw, reading_logs, sweep
 from pipelines.load.report import Progress, Report, report_judged
 from pipelines.settings import Settings, data_path
-from pipelines.sources import Source, faulty, source_named
+from pipelines.sources import Source, faulty
 from pipelines.sources.base import Lines
 from pipelines.sources.looks import shown
 from pipelines.sources.mapping import Mapping
@@ -43,7 +43,7 @@ def _judge_later_exports_again(settings: Settings, state_file: state.State, row:
         if (r["source"], r["namespace"]) == (this["source"], this["namespace"]) and r["load_id"] != this["load_id"]
     ]
     later = [r for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
-    mapping = source_named(str(settings.raw / this["mapping"]))
+    mapping = fixes.source_of(settings, this, fixes.standing(state_file, this["namespace"]))
     is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
     if not later or not (
         is_whole or _shares_rows(settings, state_file, this["load_id"], [r["load_id"] for r in others])
@@ -140,8 +140,7 @@ def judge_landed(
     Says whether later exports of the same rows are to be judged again.
     """
     load_id: str = landed["load_id"]
-    mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
-    origin = source_named(str(mapping) if mapping else landed["source"])
+    origin = fixes.source_of(settings, landed, fixes.standing(state_file, landed["namespace"]))
     key = keys.read(settings, state_file)
     earlier = state_file.loads_with("logged", "published")
     files = [settings.raw / f["raw"] for f in landed["files"]]
@@ -264,6 +263,7 @@ def _quarantine_row(landed: dict[str, Any], fault: verdicts.Fault) -> dict[str, 
         "rules": fault.rules,
         "value": fault.value,
         "is_field": int(fault.is_field),
+        "item": fault.item,
     }
 
 
@@ -291,6 +291,7 @@ def _judged(
     lines: dict[str, Lines] = {}
     taken: dict[str, list[tuple[int, int]]] = {}
     forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
+    fixed = fixes.standing(state_file, landed["namespace"])
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(why("step_judging", thing=named.thing))
@@ -298,7 +299,7 @@ def _judged(
             target.parent.mkdir(parents=True, exist_ok=True)
             judged, bad = verdicts.judge(
                 connection,
-                named,
+                fixes.applied(connection, named, fixed, landed["files"]),
                 source=origin.name,
                 namespace=landed["namespace"],
                 load_id=load_id,

@@ -13,7 +13,7 @@ import duckdb
 
 from pipelines.access import load_readers
 from pipelines.errors import BackhaulError
-from pipelines.load import within
+from pipelines.load import history, within
 from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
 from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
 from pipelines.load.land import begin, check_known, checked_namespace, files_of, land
@@ -210,6 +210,7 @@ class _Work:
         if self.state_file.loads_with("logged") or is_less or ((rebuild or is_first) and published):
             self.draft = self.draft or build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
             is_whole = is_reordered or rebuild or held != published
+            history.keep_metrics(self.settings, self.state_file)
             self.failures |= publish(
                 self.settings, self.state_file, self.draft, self.report, self.progress, is_whole=is_whole
             )
