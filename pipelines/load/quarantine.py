@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 
 from pipelines.errors import QuarantineError
 from pipelines.load import contracts, fixes, verdicts
@@ -129,13 +129,14 @@ def fix_row(
         raise QuarantineError(why("fix_nothing"))
     given = {column: _checked(str(row["thing"]), column, value) for column, value in values.items()}
     with _changing(settings) as (connection, _), _reading(settings, row) as found:
-        cells = {cell.column: cell for cell in _cells(found)}
         if unknown := next((c for c in given if c not in found.types), None):
-            raise QuarantineError(why("fix_no_column", column=unknown[:60], columns=", ".join(cells)[:200]), unknown)
+            listed = ", ".join(c for c in found.types if not c.startswith("_"))
+            raise QuarantineError(why("fix_no_column", column=unknown[:60], columns=listed[:200]), unknown)
         if bad := next((c for c, v in given.items() if v and not found.holds(c, v)), None):
             raise QuarantineError(why("fix_still_wrong", rule=f"{found.types[bad].lower()} {bad}"), bad)
         place = {**found.place, "kind": "value"}
-        made = [{**place, "column": c, "old": cells[c].value if c in cells else "", "new": v} for c, v in given.items()]
+        old = _values(found)
+        made = [{**place, "column": c, "old": old[c], "new": v} for c, v in given.items()]
         left = found.faults(made)
         if bad := next((r for r in left if any(c in r.split() for c in given)), None):
             raise QuarantineError(why("fix_still_wrong", rule=bad), bad.split()[-1])
@@ -419,36 +420,40 @@ def _has(connection: duckdb.DuckDBPyConnection, named: NamedRows, row: Mapping[s
 
 def _cells(found: _Found, *, whole: bool = False) -> list[Cell]:
     """Give the columns of the row that hold something or are at fault, and what may be shown of each."""
-    table = schema.LOG.tables[found.named.thing]
     rules = found.faults() or str(found.row["rules"]).split(", ")
     cells = []
-    shown = {
-        n: _shown(table, n, k, whole=whole) for n, k in found.types.items() if n in table.columns or n == "_broken"
-    }
-    values = found.connection.execute(f"SELECT {', '.join(shown.values())} FROM ({found.named.sql})").fetchone()
-    for name, value in zip(shown, values or [None] * len(shown), strict=True):
+    for name, value in _values(found, whole=whole).items():
         mine = tuple(r for r in rules if r.split()[-1] == name or (name == "_broken" and r == "broken_row"))
         if mine or (value and name != "_broken"):
-            cells.append(Cell(name, str(value or ""), mine))
+            cells.append(Cell(name, value, mine))
     return sorted(cells, key=lambda cell: not cell.rules)
 
 
-def _shown(table: Any, name: str, kind: str, *, whole: bool) -> str:
-    """Give what may be shown of a column, as SQL: a value that reads as what the column holds, else its shape."""
-    raw = f"trim({sql.name(name)}::VARCHAR)"
+def _values(found: _Found, *, whole: bool = False) -> dict[str, str]:
+    """Give what may be shown of each column of the row: a value that reads as what it holds, else its shape."""
+    table = schema.LOG.tables[found.named.thing]
+    names = [n for n in found.types if n in table.columns or n == "_broken"]
+    asked = ", ".join(f"trim({sql.name(n)}::VARCHAR), {_is_plain(table, n, found.types[n])}" for n in names)
+    row = found.connection.execute(f"SELECT {asked} FROM ({found.named.sql})").fetchone() or ()
+    values = {n: str(row[2 * at] or "") if row else "" for at, n in enumerate(names)}
+    personal = [n for n in names if n in table.columns and table.columns[n].info["text"] in PERSONAL]
+    values |= {n: "aaa" for n in personal if values[n]}
+    hidden = [n for at, n in enumerate(names) if row and values[n] and not row[2 * at + 1] and n not in personal]
+    if hidden and not whole:  # their patterns are compiled once, not once a column
+        texts = sql.rows_sql({"name": "VARCHAR", "v": "VARCHAR"}, [(n, values[n]) for n in hidden])
+        values |= dict(found.connection.execute(f"SELECT name, {contracts.shape_sql('v')} FROM ({texts})").fetchall())
+    return values
+
+
+def _is_plain(table: Table, name: str, kind: str) -> str:
+    """Give the condition under which a column is shown as the file has it, as SQL."""
     if name == "_broken":  # our own words
-        return raw
-    column = table.columns[name]
-    if column.info["text"] in PERSONAL:
-        return f"CASE WHEN {raw} <> '' THEN 'aaa' END"
-    if whole:
-        return raw
+        return "true"
+    column, raw = table.columns[name], f"trim({sql.name(name)}::VARCHAR)"
     if column.info["text"] == "key":
-        is_plain = f"NOT contains({raw}, '@')"
-    elif column.info["values"]:
-        is_plain = f"{raw} IN ({', '.join(map(sql.quote, column.info['values']))})"
-    elif sql.sql_type(column) != "VARCHAR":
-        is_plain = f"({contracts.typed_sql(name, sql.sql_type(column), kind)}) IS NOT NULL"
-    else:
-        is_plain = "false"
-    return f"CASE WHEN {is_plain} THEN {raw} ELSE {contracts.shape_sql(raw)} END"
+        return f"NOT contains({raw}, '@')"
+    if column.info["values"]:
+        return f"{raw} IN ({', '.join(map(sql.quote, column.info['values']))})"
+    if sql.sql_type(column) != "VARCHAR":
+        return f"({contracts.typed_sql(name, sql.sql_type(column), kind)}) IS NOT NULL"
+    return "false"
