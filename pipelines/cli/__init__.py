@@ -14,6 +14,7 @@ for subject in (
     "upkeep",
     "quarantine",
     "history",
+    "sources",
     "numbers",
     "promises",
     "models",

@@ -147,6 +147,14 @@ def _note(settings: Settings) -> None:
     _noted[:] = [verb]
 
 
+def note_change(settings: Settings, what: str) -> None:
+    """Write down a change that is made by a verb that else only looks, where readers are kept."""
+    if settings.readers_file.exists():
+        from pipelines.access import OWNER, audit
+
+        audit.note(settings, "changed", replace(OWNER, name=getpass.getuser()), what, "command line")
+
+
 def note_export(settings: Settings, what: str) -> None:
     """Write down that a file leaves by a verb that else only looks; raises AccessError for who may have none."""
     reader = reader_of(settings, READ_AS_ANALYST[0])

@@ -12,7 +12,7 @@ import duckdb
 from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
-from pipelines.load import contracts, erasing, fixes, verdicts
+from pipelines.load import contracts, erasing, fixes, scorecard, verdicts
 from pipelines.load.faults import is_of_machine
 from pipelines.load.raw import connected, damaged_raw, deleted_raw, reading_logs, sweep
 from pipelines.load.report import Progress, Report, report_judged
@@ -295,6 +295,7 @@ def _judged(
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(why("step_judging", thing=named.thing))
+            columns = json.dumps(scorecard.kinds(connection, named), sort_keys=True)
             target = logs.folder / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             judged, bad = verdicts.judge(
@@ -310,7 +311,7 @@ def _judged(
                 export=_export(landed, origin, logs.sql(named.thing, same) if isinstance(origin, Mapping) else ""),
                 customer_sql=forgotten.customer_sql() if forgotten else "v",
             )
-            count = {"load_id": load_id, "source": landed["namespace"], **asdict(judged)}
+            count = {"load_id": load_id, "source": landed["namespace"], "columns": columns, **asdict(judged)}
             for file_name, found in count.pop("by_file").items():
                 taken.setdefault(file_name, []).append(found)
             lines |= named.lines

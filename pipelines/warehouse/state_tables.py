@@ -89,6 +89,7 @@ load_count = Table(
     Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"),
     Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
     Column("hidden_texts", BigInteger, comment="Texts of rows kept as a keyed hash: fewer than five lines share them"),
+    Column("columns", String, comment="What its columns hold, as JSON: number, time, text, empty, or not used"),
     comment="One load x log: read = accepted + duplicate + quarantined.",
 )
 quarantine = Table(

@@ -34,7 +34,8 @@ TABLES = (
 
 
 def upgrade() -> None:
-    """Add the tables, and the id of a quarantined row."""
+    """Add the tables, the id of a quarantined row, and what columns hold."""
     for statement in TABLES:
         op.execute(statement)
     op.execute("ALTER TABLE quarantine ADD COLUMN item VARCHAR")
+    op.execute("ALTER TABLE load_count ADD COLUMN columns VARCHAR")
