@@ -17,11 +17,14 @@ from typing import Any
 import duckdb
 import pytest
 
+from dashboard.i18n import Words
 from pipelines.errors import HistoryError
 from pipelines.load import differences, history, load
 from pipelines.settings import Settings
 from pipelines.warehouse import build
 from tests.conftest import TINY_SHOP, _rows, ends, fresh, write_shop
+from tests.pages import turn
+from tests.test_dashboard import app, said
 
 DRESS = next(row for row in TINY_SHOP["product"] if row["product_id"] == "DRESS-M")
 SHOE = next(row for row in TINY_SHOP["product"] if row["product_id"] == "SHOE-42")
@@ -175,3 +178,24 @@ def test_a_rollback_shows_an_earlier_build_until_new_files_come(
     assert entries[-1].metrics["net_sales"].value == 540  # written down when its file went
     with pytest.raises(HistoryError, match="No build 1 is kept"):
         history.named(shop, "1")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_the_page_compares_builds_and_shows_an_earlier_one(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    words = Words(language)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "sources")
+    page.query_params["part"] = "builds"
+    page.run()
+    assert not page.exception
+    builds, numbers, tables = (frame.value for frame in page.dataframe)
+    assert list(builds["seen"])[:2] == [words("data.seen_now"), words("data.seen_kept")]
+    assert words.value("table", "fact_order_line") in list(tables["name"])
+    assert not any("fact_" in str(reason) for reason in numbers["because"])
+    if language == "en":
+        return
+    page.button(key="rollback").click().run()
+    assert not page.exception
+    assert words("data.rolled_back", n="1") in said(page)
+    assert build.current_id(shop.warehouse) == history.named(shop, "2")

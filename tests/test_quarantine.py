@@ -8,12 +8,16 @@ from typing import Any
 import duckdb
 import pytest
 
+from dashboard.i18n import Words
+from dashboard.shared import blocks, upload
 from pipelines.errors import QuarantineError
 from pipelines.load import fixes, load, quarantine
 from pipelines.settings import Settings
 from pipelines.warehouse import state
 from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
+from tests.pages import turn
+from tests.test_dashboard import app, said
 
 FACTS = ("fact_order_line", "fact_return_line", "fact_return_event", "fact_refund", "fact_refund_line", "fact_recovery")
 
@@ -81,7 +85,7 @@ def test_a_row_shows_every_reason_and_no_customer(made: Settings) -> None:
 
 def test_a_fix_that_does_not_mend_or_may_not_be_is_refused_by_name(shop: Settings) -> None:
     row = quarantine.one(shop, "order_line.csv:2")
-    for values, field, said in (
+    for values, field, sentence in (
         ({"units": "two"}, "units", "still breaks the rule: bad_number units"),
         ({"ordered_at": "2025-12-01 10:00"}, "ordered_at", "naive_time ordered_at"),
         ({"customer_id": "anne"}, "customer_id", "personal"),
@@ -90,7 +94,7 @@ def test_a_fix_that_does_not_mend_or_may_not_be_is_refused_by_name(shop: Setting
         ({"channel": "a\nb"}, "channel", "no line breaks"),
         ({}, "", "Nothing to fix"),
     ):
-        with pytest.raises(QuarantineError, match=said) as raised:
+        with pytest.raises(QuarantineError, match=sentence) as raised:
             quarantine.fix_row(shop, row, values, "anna")
         assert raised.value.field == field
     with pytest.raises(QuarantineError, match="takes one of"):
@@ -223,3 +227,41 @@ def test_the_command_line_goes_the_whole_way(
     assert [word in listed for word in ("from the list", '"withdrawn_at"', '"recieved"')] == [True] * 3
     code, _, err = ends(capsys, monkeypatch, "quarantine", "fix", "order_line.csv:3", "units=1", *at)
     assert (code, "No row at order_line.csv:3" in err) == (1, True)
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_the_page_shows_a_row_keeps_a_fix_and_applies_it(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    words, rows = Words(language), quarantine.rows(shop)
+    at = [row["thing"] for row in rows].index("refund")
+
+    def choose(*given: Any, key: str = "", **options: Any) -> int | None:
+        plain(*given, key=key, **options)
+        return at if key.startswith("aside") else None
+
+    plain = blocks.frame_table
+    monkeypatch.setattr(blocks, "frame_table", choose)
+    monkeypatch.setattr(upload, "is_private", lambda: True)
+    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "checks")
+    page.query_params["part"] = "quarantine"
+    page.run()
+    assert not page.exception
+    assert "refund.csv:4" in said(page)
+    assert "anne@example.org" not in said(page)
+    (field,) = (
+        one for one in page.text_input if one.label == words("data.counts", column=words.value("mapped", "amount"))
+    )
+    keep = next(one for one in page.button if one.label == words("data.keep_fix"))
+    field.input("five")
+    keep.click().run()
+    (wrong,) = page.error
+    assert words.rules("bad_number amount") in wrong.value
+    next(one for one in page.text_input if one.label == field.label).input("5")
+    next(one for one in page.button if one.label == words("data.keep_fix")).click().run()
+    assert [(f["column"], f["new"]) for f in quarantine.made(shop)] == [("amount", "5")]
+    if language == "en":
+        next(one for one in page.button if one.key == "replay").click().run(timeout=300)
+        assert not page.exception
+        assert words("data.applied") in said(page)
+        assert [row["thing"] for row in quarantine.rows(shop)] == ["order_line", "return_event"]

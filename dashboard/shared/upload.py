@@ -55,7 +55,7 @@ def part(words: Words, warehouse: Path) -> bool:
         return False
     settings = Settings(warehouse=warehouse)
     if loading := st.session_state.get("upload_loading"):
-        _follow(words, loading)
+        follow(words, loading)
         return True
     st.caption(words("upload.about"))
     dropped = st.file_uploader(
@@ -91,7 +91,7 @@ def first_start(words: Words, reason: str) -> None:
         if is_private() and st.button(
             words("empty.make_again"), type=first_button(), icon=":material/refresh:", key="again"
         ):
-            _start(upload.Loading((), (), settings))
+            start(upload.Loading((), (), settings))
         return
     if part(words, warehouse):
         return
@@ -158,7 +158,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
     if st.button(
         words("upload.load"), type=first_button(), icon=":material/upload:", key="upload_load", disabled=not is_loadable
     ):
-        _start(upload.Loading(files, groups, settings, exported_on))
+        start(upload.Loading(files, groups, settings, exported_on))
 
 
 def _group(words: Words, group: upload.Group, key: str) -> upload.Group:
@@ -384,7 +384,7 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
             )
 
 
-def _start(loading: upload.Loading) -> None:
+def start(loading: upload.Loading) -> None:
     """Begin a load and show it; raises AccessError for who may not."""
     access.changed("files_loaded:" + ",".join(file.name for file in loading.files))
     loading.start()
@@ -392,17 +392,22 @@ def _start(loading: upload.Loading) -> None:
     st.rerun()
 
 
-def _follow(words: Words, loading: upload.Loading) -> None:
+def watch(words: Words, loading: upload.Loading) -> None:
+    """Show how far a load is, until it ends."""
+    with st.status(words("upload.loading"), expanded=True) as status:
+        shown = 0
+        while loading.is_alive():
+            for step in loading.steps[shown:]:
+                st.write(inert(words.translated(step)))
+                shown += 1
+            time.sleep(POLL_SECONDS)
+        status.update(label=words("upload.loaded"), state="complete")
+
+
+def follow(words: Words, loading: upload.Loading) -> None:
     """Show how far a load is, then what it did."""
     if loading.outcome is None:
-        with st.status(words("upload.loading"), expanded=True) as status:
-            shown = 0
-            while loading.is_alive():
-                for step in loading.steps[shown:]:
-                    st.write(inert(words.translated(step)))
-                    shown += 1
-                time.sleep(POLL_SECONDS)
-            status.update(label=words("upload.loaded"), state="complete")
+        watch(words, loading)
         st.rerun()
     outcome = loading.outcome
     assert outcome is not None

@@ -167,6 +167,15 @@ def fix_wording(
         return _insert(connection, [made], by, note)
 
 
+def fix_wording_of(
+    settings: Settings, row: Mapping[str, Any], column: str, new: str, by: str, *, note: str = ""
+) -> list[int]:
+    """Say what the value of a quarantined row's column means wherever its source writes it; see `fix_wording`."""
+    cells = {cell.column: cell.value for cell in look(settings, row, whole=True)}
+    old = cells.get(column, "")
+    return fix_wording(settings, str(row["source"]), str(row["thing"]), column, old, new, by, note=note)
+
+
 def fix_mapping(
     settings: Settings, source: str, mapping: Path, by: str, *, note: str = "", version: str = ""
 ) -> list[int]:
@@ -227,8 +236,15 @@ def replay(
 ) -> tuple[list[str], Report]:
     """Validate the loads that new fixes are of again, or those named, and publish a build; give them and the report.
 
-    Raises QuarantineError where the raw files of one are gone or a load is not there, and nothing is changed. Killed,
-    the next load goes on.
+    Raises what `send_back` raises. Killed, the next load goes on.
+    """
+    return send_back(settings, loads=loads), load(settings, progress=progress)
+
+
+def send_back(settings: Settings, *, loads: Collection[str] = ()) -> list[str]:
+    """Have the loads that new fixes are of, or those named, validated again by the next load; give them.
+
+    Raises QuarantineError where the raw files of one are gone or a load is not there, and nothing is changed.
     """
     check_there(settings.warehouse)
     f = state_tables.fix
@@ -246,7 +262,7 @@ def replay(
             )
             numbers = [fix["fix_id"] for fix in due]
             connection.execute(update(f).where(f.c.fix_id.in_(numbers)).values(replayed_at=state.now()))
-    return mine, load(settings, progress=progress)
+    return mine
 
 
 def _loads_of(state_file: state.State, fix: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]]) -> list[str]:
