@@ -23,9 +23,7 @@ def sources(
             show_default=False,
         ),
     ] = None,
-    tell: Annotated[
-        bool, typer.Option("--tell", help="Notify now of problems that were not told yet, as each load does.")
-    ] = False,
+    tell: Annotated[bool, typer.Option("--tell", help="Notify now of new problems, as each load does.")] = False,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 from sqlalchemy import insert, select
 
 from pipelines.access import load_readers
@@ -111,11 +112,11 @@ def history(settings: Settings, limit: int = 20, *, keys: Sequence[str] = HEADLI
 
 
 def headlines(settings: Settings, build_id: str, keys: Sequence[str] = HEADLINES) -> dict[str, Number]:
-    """Answer headline metrics of a kept build; none of one that cannot be opened."""
+    """Answer headline metrics of a kept build; none of one that cannot be read."""
     try:
         with build.open_build(settings.warehouse, build_id) as opened:
             return {key: answered(opened, key) for key in keys}
-    except BackhaulError:
+    except (BackhaulError, duckdb.Error):
         return {}
 
 

@@ -61,12 +61,16 @@ def _judge_later_exports_again(settings: Settings, state_file: state.State, row:
 def judge_again(state_file: state.State, gone: dict[str, Any], *statuses: str) -> bool:
     """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows.
 
-    Says whether there are any. Raises SourceError when one has no raw files any more.
+    Those before it too where fixes were replayed: their rows were judged when its own were there. Says whether there
+    are any. Raises SourceError when one has no raw files any more.
     """
+    f = state_tables.fix.c
+    replayed = select(f.fix_id).where(f.source == gone["namespace"], f.replayed_at.is_not(None)).limit(1)
+    first = "" if state_file.rows(replayed) else gone["load_id"]
     later = [
         row
         for row in state_file.loads_with(*statuses)
-        if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
+        if row["namespace"] == gone["namespace"] and row["load_id"] > first and row["load_id"] != gone["load_id"]
     ]
     if told := deleted_raw(later):
         raise SourceError(

@@ -32,6 +32,7 @@ FEWEST_GAPS = 4  # between loads, before a silence can be longer than usual
 LONGER = 1.5  # times the longest gap of late
 GAPS = 20  # between loads that are looked at
 SHARE_LOST = 0.05  # more of a load's rows in quarantine than of earlier loads'
+FEWEST_ROWS = 30  # of a load, before its share is told
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _of(source: str, rows: Sequence[Mapping[str, Any]], event: datetime | None, 
         usual,
     )
     problems = list(_drift(source, rows))
-    if card.last_share_accepted is not None:
+    if card.last_share_accepted is not None and last_read >= FEWEST_ROWS:
         usually = earlier_good / earlier_read if earlier_read else 1.0
         if usually - card.last_share_accepted > SHARE_LOST:
             said = why("source_share", source=source, share=1 - card.last_share_accepted, usual=f"{1 - usually:.1%}")

@@ -132,7 +132,7 @@ def rows_aside(view: View, found: pd.DataFrame) -> None:
     title = words("data.rows_aside")
     blocks.section(title, words, note=words("data.rows_aside_note"))
     said_before()
-    state = [words("data.fix_waits" if fix_id == fix_id and fix_id else "data.fix_none") for fix_id in found["fix_id"]]
+    state: list[Any] = [words("data.fix_waits") if pd.notna(fix_id) else None for fix_id in found["fix_id"]]
     place = [f"{file}:{line}" for file, line in zip(found["file"], found["line"], strict=True)]
     shown = of(
         words,
