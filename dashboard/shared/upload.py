@@ -334,7 +334,7 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
     for sentence in (s for report in outcome.reports for s in report.notes):
         st.info(inert(sentence))
     counted = [
-        {**count, "thing": words.value("thing", count["table"])}
+        {**count, "thing": count["table"]}
         for report in outcome.reports
         for count in (*report.counts, *report.derived)
         if count["table"] != "shop"
@@ -351,15 +351,9 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
         st.markdown(":material/check: " + words("data.quarantine_none"))
     else:
         st.markdown(":material/warning: " + words("upload.quarantined", n=words.number(judged["quarantined"].sum())))
-        listed = aside.head(SHOWN_ROWS).assign(
-            thing=[words.value("thing", t) for t in aside["thing"].head(SHOWN_ROWS)],
-            rules=[words.rules(r) for r in aside["rules"].head(SHOWN_ROWS)],
-        )
-        blocks.plain_table(words, listed, words("data.tab_quarantine"), columns.quarantined(words))
+        blocks.plain_table(words, aside.head(SHOWN_ROWS), words("data.tab_quarantine"), columns.quarantined(words))
     unread = [
-        {**row, "thing": words.value("thing", row["table"]), "rules": words.rules(row["fault"])}
-        for report in outcome.reports
-        for row in report.unread
+        {**row, "thing": row["table"], "rules": row["fault"]} for report in outcome.reports for row in report.unread
     ]
     if unread:
         st.markdown(f":material/warning: **{words('data.unread')}** {words('data.unread_note')}")

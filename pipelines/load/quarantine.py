@@ -345,13 +345,17 @@ class _Found:
     """A quarantined row in its file: what is asked of it, and what it would be with other values."""
 
     connection: duckdb.DuckDBPyConnection
-    settings: Settings
     landed: Mapping[str, Any]
     row: Mapping[str, Any]
     named: NamedRows
     types: Mapping[str, str]
     place: Mapping[str, Any]
     key: bytes
+    standing: Sequence[Mapping[str, Any]]
+
+    def fixed(self, more: Sequence[Mapping[str, Any]] = ()) -> NamedRows:
+        """Give the row as the fixes that stand have it, and more of them."""
+        return fixes.applied(self.connection, self.named, [*self.standing, *more], self.landed["files"])
 
     def holds(self, column: str, value: str) -> bool:
         """Say whether a column of a typed file, such as Parquet, can hold a value at all."""
@@ -360,12 +364,11 @@ class _Found:
 
     def faults(self, more: Sequence[Mapping[str, Any]] = ()) -> list[str]:
         """Give the rules that the row breaks, with more fixes; of a row that is alone, whatever others say."""
-        mine = fixes.applied(self.connection, self.named, more, self.landed["files"])
         target = Path(sql.staging_of(self.connection)) / "log" / "month" / "row.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
         _, found = verdicts.judge(
             self.connection,
-            mine,
+            self.fixed(more),
             source=self.landed["source"],
             namespace=self.landed["namespace"],
             load_id=self.landed["load_id"],
@@ -394,44 +397,34 @@ def _reading(settings: Settings, row: Mapping[str, Any]) -> Iterator[_Found]:
         for named in origin.name_rows(connection, paths, landed["namespace"]):
             if named.thing != row["thing"]:
                 continue
-            whole = fixes.applied(connection, named, standing, landed["files"])
-            item = _raw_item(connection, whole, row, key)
             is_mine = f"parse_filename(_file) = {sql.quote(row['file'])} AND _line = {row['line']}"
-            mine = NamedRows(named.thing, f"SELECT * FROM ({whole.sql}) n WHERE {is_mine} AND {item[1]}")
-            types = connection.execute(f"DESCRIBE ({mine.sql})").fetchall()
+            of_line = f"SELECT * FROM ({named.sql}) WHERE {is_mine}"
+            types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({of_line})").fetchall()}
+            own = fixes.item_sql(named.thing, types)
+            item = _raw_item(connection, of_line, own, row)
+            mine = NamedRows(named.thing, f"SELECT * FROM ({of_line}) n WHERE {own} = {sql.quote(item)}")
             place = {
                 "source": row["source"],
                 "thing": row["thing"],
                 "file": row["file"],
                 "given_sha256": file["given_sha256"] or file["sha256"],
                 "line": row["line"],
-                "item": item[0],
+                "item": item,
             }
-            kinds = {r[0]: str(r[1]).upper() for r in types}
-            yield _Found(connection, settings, landed, row, mine, kinds, place, key)
+            yield _Found(connection, landed, row, mine, types, place, key, standing)
             return
     raise QuarantineError(why("fix_no_row", place=f"{row['file']}:{row['line']}"))
 
 
-def _raw_item(
-    connection: duckdb.DuckDBPyConnection, named: NamedRows, row: Mapping[str, Any], key: bytes
-) -> tuple[str, str]:
-    """Give the id that a quarantined row has in its file, and the condition that a row `n` has it."""
-    types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
-    own = fixes.item_sql(str(row["thing"]), types)
-    column = schema.LOG.tables[str(row["thing"])].info["key"][0]
-    if column not in types or not row["item"]:
-        return "", f"{own} = ''"
-    logged = str(row["item"]).removeprefix(f"{row['source']}:") if column in contracts.PREFIXED else str(row["item"])
-    return (
-        (logged, f"{own} = {sql.quote(logged)}") if _has(connection, named, row, own, logged) else ("", f"{own} = ''")
-    )
+def _raw_item(connection: duckdb.DuckDBPyConnection, of_line: str, own: str, row: Mapping[str, Any]) -> str:
+    """Give the id that a quarantined row has in its file, among the rows that its line gave.
 
-
-def _has(connection: duckdb.DuckDBPyConnection, named: NamedRows, row: Mapping[str, Any], own: str, item: str) -> bool:
-    """Say whether a row of the line has an id; one that may be an address is a hash in the log."""
-    found = f"SELECT 1 FROM ({named.sql}) n WHERE _line = {row['line']} AND {own} = {sql.quote(item)} LIMIT 1"
-    return connection.execute(found).fetchone() is not None
+    Empty for a row without one, and for one that may be an address: it is a hash in the log.
+    """
+    ids = [str(item) for (item,) in connection.execute(f"SELECT DISTINCT {own} FROM ({of_line}) n").fetchall()]
+    logged = str(row["item"] or "")
+    named = (logged, logged.removeprefix(f"{row['source']}:"))
+    return ids[0] if len(ids) == 1 else next((item for item in named if item in ids), "")
 
 
 def _cells(found: _Found, *, whole: bool = False) -> list[Cell]:
@@ -450,7 +443,7 @@ def _values(found: _Found, *, whole: bool = False) -> dict[str, str]:
     table = schema.LOG.tables[found.named.thing]
     names = [n for n in found.types if n in table.columns or n == "_broken"]
     asked = ", ".join(f"trim({sql.name(n)}::VARCHAR), {_is_plain(table, n, found.types[n])}" for n in names)
-    row = found.connection.execute(f"SELECT {asked} FROM ({found.named.sql})").fetchone() or ()
+    row = found.connection.execute(f"SELECT {asked} FROM ({found.fixed().sql})").fetchone() or ()
     values = {n: str(row[2 * at] or "") if row else "" for at, n in enumerate(names)}
     personal = [n for n in names if n in table.columns and table.columns[n].info["text"] in PERSONAL]
     values |= {n: "aaa" for n in personal if values[n]}
