@@ -55,7 +55,7 @@ SENTENCES: Mapping[str, str] = {
     "source_retyped": "{source}: columns of {thing} hold another kind of value than before: {columns}",
     "no_build": "No build {build} is kept. Kept builds: {kept}.",
     "is_current": "Readers see the build {build} already.",
-    "diff_rows": "{table}: {added} rows added, {gone} gone, {changed} changed",
+    "diff_rows": "{table}: rows added {added}, gone {gone}, changed {changed}",
     "diff_observed": "observed until {before}, then until {after}",
     "diff_estimates": "the same rows, estimated anew",
     "takes_no_files": "{reader} is in the role {role} now and takes no files: send the page without one",

@@ -144,7 +144,7 @@ def test_two_builds_differ_by_what_hand_written_sql_says(made: Settings) -> None
             assert (tables[name].added, tables[name].changed) == (more, other)
     numbers = {one.key: one for one in found.metrics}
     assert (numbers["net_sales"].before.value, numbers["net_sales"].change) == (540, -5)
-    assert numbers["net_sales"].why.startswith("fact_order_line: 1 rows added, 0 gone, 5 changed")
+    assert numbers["net_sales"].why.startswith("fact_order_line: rows added 1, gone 0, changed 5")
     assert numbers["refund_amount"].why == ""
     assert len(found.loads_added) == 2
     assert found.loads_gone == ()

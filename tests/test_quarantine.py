@@ -198,7 +198,7 @@ def test_the_command_line_goes_the_whole_way(
 
     assert "bad_time ordered_at, bad_number units" in say("list", "--table", "order_line")
     assert "31.02.2025" in say("show", "order_line.csv:2", "--values")
-    assert "3 rows in 4 lines" in say("export", file)
+    assert "Rows: 3, in 4 lines" in say("export", file)
     with file.open(newline="") as content:
         lines = list(csv.DictReader(content))
     for line in lines:
@@ -217,7 +217,7 @@ def test_the_command_line_goes_the_whole_way(
     later |= {"event": "recieved", "occurred_at": "2026-01-15T09:00:00Z", "parcel_id": ""}
     load(shop, [write_shop(tmp_path / "later", {"return_event": [later]})])
     assert [row["item"] for row in quarantine.rows(shop)] == ["shop:O1-1", "shop:F3", "shop:4"]  # the later one is none
-    assert "1 loads validated again, 0 of their rows" in say("replay")
+    assert "Loads validated again: 1; rows of them still in quarantine: 0" in say("replay")
     lines_of = {row["file"]: row for row in state.file_lines(shop)}
     assert (lines_of["refund.csv"]["rows"], lines_of["refund.csv"]["left_out"]) == (2, 1)
     received = [row for row in rows_of(shop)["fact_return_event"] if "'received'" in row]

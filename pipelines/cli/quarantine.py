@@ -282,7 +282,7 @@ def replay(
     print_rows(report.counts + report.derived, output, "Rows read again, by result of the validation")
     if output is Format.table:
         left = sum(c["quarantined"] for c in report.counts + report.derived)
-        typer.echo(f"{len(played):,} loads validated again, {left:,} of their rows still in quarantine.")
+        typer.echo(f"Loads validated again: {len(played):,}; rows of them still in quarantine: {left:,}.")
         typer.echo(f"Build {report.build_id} holds them. Next: backhaul history")
 
 
@@ -312,4 +312,6 @@ def export(
             writer.writerow([guarded(str(cell)) for cell in cells])
             lines += 1
     write_whole(file, written.getvalue())
-    typer.echo(f"{len(found):,} rows in {lines:,} lines of {file}. Next: fill `new`, then quarantine fix --from {file}")
+    typer.echo(
+        f"Rows: {len(found):,}, in {lines:,} lines of {file}. Next: fill `new`, then quarantine fix --from {file}"
+    )
