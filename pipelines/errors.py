@@ -16,6 +16,8 @@
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── WorkError            a row of a work list cannot be changed as asked; names the field
+    ├── QuarantineError      a quarantined row cannot be found, or not be fixed as asked; names the column
+    ├── HistoryError         a build cannot be compared with another, or not be rolled back to
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── SubscriptionError    a subscription can never be sent, or there is none of that number; names the field
     ├── PlanError            a target, a note or a saved view cannot be kept, or there is none of that number
@@ -131,6 +133,18 @@ class WorkError(BackhaulError):
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class QuarantineError(BackhaulError):
+    """A quarantined row cannot be found, or not be fixed as asked; `field` is the column that is wrong, or empty."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class HistoryError(BackhaulError):
+    """A build cannot be compared with another, or not be rolled back to."""
 
 
 class AlertError(BackhaulError):

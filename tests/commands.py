@@ -85,6 +85,9 @@ READERS = {
     ),
     "Data people": (
         ("What was loaded, what was quarantined?", "backhaul status"),
+        ("Which rows are in quarantine, and why?", "backhaul quarantine list --limit 20"),
+        ("What did each load change?", "backhaul history"),
+        ("Do the sources deliver as before?", "backhaul sources"),
         ("Which metrics are there?", "backhaul metrics"),
         ("Do all checks pass?", "backhaul check"),
         ("Which problems are there?", "backhaul doctor"),

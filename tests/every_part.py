@@ -50,6 +50,12 @@ VERBS = (
     "check --deep",
     "doctor",
     "withdrawn",
+    "history",
+    "sources",
+    "quarantine list",
+    "quarantine list --fields",
+    "quarantine fixes --withdrawn",
+    "quarantine export {folder}/aside.csv",
     "metrics",
     "metric ultimate_return_rate --by category --by month",
     "metric ultimate_return_rate --by category --against target",
@@ -134,7 +140,7 @@ VERBS = (
     "copy --to {folder}/tables",
     "catalogue {folder}/catalogue.yaml",
 )
-FINDING = ("check", "doctor", "policy check")
+FINDING = ("check", "doctor", "policy check", "sources")
 """Verbs that answer with a table and exit 1 where they find something."""
 NOT_SAID = {
     "target import": "wants a file of targets; tests/test_plan.py",
@@ -157,6 +163,14 @@ NOT_SAID = {
     "factors use": "builds anew with other factors, as a load does; tests/test_cli.py",
     "parameters import": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
     "parameters survey": "keeps parameters and builds anew, as a load does; tests/test_own_figures.py",
+    "quarantine show": "wants a row in quarantine; tests/test_quarantine.py",
+    "quarantine fix": "wants a row in quarantine; tests/test_quarantine.py",
+    "quarantine word": "wants a wording of the shop; tests/test_quarantine.py",
+    "quarantine map": "wants a mapping of the shop's own; tests/test_quarantine.py",
+    "quarantine undo": "wants a fix of the shop; tests/test_quarantine.py",
+    "quarantine replay": "judges loads again, as a load does; tests/test_quarantine.py",
+    "diff": "wants two builds that are kept; tests/test_history.py",
+    "rollback": "wants another build that is kept; tests/test_history.py",
     "work set": "wants a row of the shop; tests/test_work.py",
     "policy publish": "lands a policy and builds anew, as a load does; tests/test_policies.py",
 }

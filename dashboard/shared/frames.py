@@ -52,12 +52,15 @@ CODED = {
     "inspection_basis": "step_basis",
     "missed": "stage",
     "work_state": "work_state",
+    "thing": "thing",
 }
 
 
 def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
     """Put coded values into the reader's words."""
     coded = {column: kind for column, kind in CODED.items() if column in frame}
+    if "rules" in frame:
+        frame = frame.assign(rules=[words.rules(str(broken)) for broken in frame["rules"]])
     return frame.assign(
         **{
             column: ["" if pd.isna(code) else words.value(kind, code) for code in frame[column]]

@@ -55,7 +55,7 @@ def part(words: Words, warehouse: Path) -> bool:
         return False
     settings = Settings(warehouse=warehouse)
     if loading := st.session_state.get("upload_loading"):
-        _follow(words, loading)
+        follow(words, loading)
         return True
     st.caption(words("upload.about"))
     dropped = st.file_uploader(
@@ -91,7 +91,7 @@ def first_start(words: Words, reason: str) -> None:
         if is_private() and st.button(
             words("empty.make_again"), type=first_button(), icon=":material/refresh:", key="again"
         ):
-            _start(upload.Loading((), (), settings))
+            start(upload.Loading((), (), settings))
         return
     if part(words, warehouse):
         return
@@ -158,7 +158,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
     if st.button(
         words("upload.load"), type=first_button(), icon=":material/upload:", key="upload_load", disabled=not is_loadable
     ):
-        _start(upload.Loading(files, groups, settings, exported_on))
+        start(upload.Loading(files, groups, settings, exported_on))
 
 
 def _group(words: Words, group: upload.Group, key: str) -> upload.Group:
@@ -334,7 +334,7 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
     for sentence in (s for report in outcome.reports for s in report.notes):
         st.info(inert(sentence))
     counted = [
-        {**count, "thing": words.value("thing", count["table"])}
+        {**count, "thing": count["table"]}
         for report in outcome.reports
         for count in (*report.counts, *report.derived)
         if count["table"] != "shop"
@@ -351,15 +351,9 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
         st.markdown(":material/check: " + words("data.quarantine_none"))
     else:
         st.markdown(":material/warning: " + words("upload.quarantined", n=words.number(judged["quarantined"].sum())))
-        listed = aside.head(SHOWN_ROWS).assign(
-            thing=[words.value("thing", t) for t in aside["thing"].head(SHOWN_ROWS)],
-            rules=[words.rules(r) for r in aside["rules"].head(SHOWN_ROWS)],
-        )
-        blocks.plain_table(words, listed, words("data.tab_quarantine"), columns.quarantined(words))
+        blocks.plain_table(words, aside.head(SHOWN_ROWS), words("data.tab_quarantine"), columns.quarantined(words))
     unread = [
-        {**row, "thing": words.value("thing", row["table"]), "rules": words.rules(row["fault"])}
-        for report in outcome.reports
-        for row in report.unread
+        {**row, "thing": row["table"], "rules": row["fault"]} for report in outcome.reports for row in report.unread
     ]
     if unread:
         st.markdown(f":material/warning: **{words('data.unread')}** {words('data.unread_note')}")
@@ -384,7 +378,7 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
             )
 
 
-def _start(loading: upload.Loading) -> None:
+def start(loading: upload.Loading) -> None:
     """Begin a load and show it; raises AccessError for who may not."""
     access.changed("files_loaded:" + ",".join(file.name for file in loading.files))
     loading.start()
@@ -392,17 +386,22 @@ def _start(loading: upload.Loading) -> None:
     st.rerun()
 
 
-def _follow(words: Words, loading: upload.Loading) -> None:
+def watch(words: Words, loading: upload.Loading) -> None:
+    """Show how far a load is, until it ends."""
+    with st.status(words("upload.loading"), expanded=True) as status:
+        shown = 0
+        while loading.is_alive():
+            for step in loading.steps[shown:]:
+                st.write(inert(words.translated(step)))
+                shown += 1
+            time.sleep(POLL_SECONDS)
+        status.update(label=words("upload.loaded"), state="complete")
+
+
+def follow(words: Words, loading: upload.Loading) -> None:
     """Show how far a load is, then what it did."""
     if loading.outcome is None:
-        with st.status(words("upload.loading"), expanded=True) as status:
-            shown = 0
-            while loading.is_alive():
-                for step in loading.steps[shown:]:
-                    st.write(inert(words.translated(step)))
-                    shown += 1
-                time.sleep(POLL_SECONDS)
-            status.update(label=words("upload.loaded"), state="complete")
+        watch(words, loading)
         st.rerun()
     outcome = loading.outcome
     assert outcome is not None

@@ -37,6 +37,13 @@ work_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(work_app)
+quarantine_app = typer.Typer(
+    name="quarantine",
+    help="Quarantined rows: list, look, fix, and validate again.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(quarantine_app)
 alert_app = typer.Typer(
     name="alert",
     help="Alert rules on metrics, evaluated after each load; each alert notifies once.",

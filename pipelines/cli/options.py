@@ -88,7 +88,7 @@ def settings_of(warehouse: str, wait: float = 0) -> Settings:
 
 
 NOTED = {
-    "exported": ("export", "report", "backup"),
+    "exported": ("export", "report", "backup", "quarantine export"),
     "changed": (
         "load",
         "withdraw",
@@ -102,6 +102,12 @@ NOTED = {
         "action add",
         "action update",
         "work set",
+        "quarantine fix",
+        "quarantine word",
+        "quarantine map",
+        "quarantine undo",
+        "quarantine replay",
+        "rollback",
         "alert add",
         "alert edit",
         "alert pause",
@@ -139,6 +145,14 @@ def _note(settings: Settings) -> None:
     who = replace(OWNER, name=getpass.getuser())
     audit.note(settings, event, reader_of(settings) if _as else who, verb, "command line")
     _noted[:] = [verb]
+
+
+def note_change(settings: Settings, what: str) -> None:
+    """Write down a change that is made by a verb that else only looks, where readers are kept."""
+    if settings.readers_file.exists():
+        from pipelines.access import OWNER, audit
+
+        audit.note(settings, "changed", replace(OWNER, name=getpass.getuser()), what, "command line")
 
 
 def note_export(settings: Settings, what: str) -> None:

@@ -110,10 +110,11 @@ def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: No
             )
             if not found:
                 raise SourceError(f"There is no load {load_id}. `backhaul status` lists the loads.")
-            if found[0]["status"] in ("logged", "published"):
+            is_built = found[0]["status"] in ("logged", "published")
+            if is_built:
                 judge_again(state_file, found[0], "logged", "published")
             state_file.set_status([load_id], "withdrawn", finished_at=state.now())
             sweep(settings, state_file)
         finally:
             state_file.close()
-    return load(settings, progress=progress)
+    return load(settings, rebuild=is_built, progress=progress)  # also where readers were rolled back to a build without

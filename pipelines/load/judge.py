@@ -12,12 +12,12 @@ import duckdb
 from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
-from pipelines.load import contracts, erasing, verdicts
+from pipelines.load import contracts, erasing, fixes, scorecard, verdicts
 from pipelines.load.faults import is_of_machine
 from pipelines.load.raw import connected, damaged_raw, deleted_raw, reading_logs, sweep
 from pipelines.load.report import Progress, Report, report_judged
 from pipelines.settings import Settings, data_path
-from pipelines.sources import Source, faulty, source_named
+from pipelines.sources import Source, faulty
 from pipelines.sources.base import Lines
 from pipelines.sources.looks import shown
 from pipelines.sources.mapping import Mapping
@@ -43,7 +43,7 @@ def _judge_later_exports_again(settings: Settings, state_file: state.State, row:
         if (r["source"], r["namespace"]) == (this["source"], this["namespace"]) and r["load_id"] != this["load_id"]
     ]
     later = [r for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
-    mapping = source_named(str(settings.raw / this["mapping"]))
+    mapping = fixes.source_of(settings, this, fixes.standing(state_file, this["namespace"]))
     is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
     if not later or not (
         is_whole or _shares_rows(settings, state_file, this["load_id"], [r["load_id"] for r in others])
@@ -61,12 +61,16 @@ def _judge_later_exports_again(settings: Settings, state_file: state.State, row:
 def judge_again(state_file: state.State, gone: dict[str, Any], *statuses: str) -> bool:
     """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows.
 
-    Says whether there are any. Raises SourceError when one has no raw files any more.
+    Those before it too where fixes were replayed: their rows were judged when its own were there. Says whether there
+    are any. Raises SourceError when one has no raw files any more.
     """
+    f = state_tables.fix.c
+    replayed = select(f.fix_id).where(f.source == gone["namespace"], f.replayed_at.is_not(None)).limit(1)
+    first = "" if state_file.rows(replayed) else gone["load_id"]
     later = [
         row
         for row in state_file.loads_with(*statuses)
-        if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
+        if row["namespace"] == gone["namespace"] and row["load_id"] > first and row["load_id"] != gone["load_id"]
     ]
     if told := deleted_raw(later):
         raise SourceError(
@@ -140,8 +144,7 @@ def judge_landed(
     Says whether later exports of the same rows are to be judged again.
     """
     load_id: str = landed["load_id"]
-    mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
-    origin = source_named(str(mapping) if mapping else landed["source"])
+    origin = fixes.source_of(settings, landed, fixes.standing(state_file, landed["namespace"]))
     key = keys.read(settings, state_file)
     earlier = state_file.loads_with("logged", "published")
     files = [settings.raw / f["raw"] for f in landed["files"]]
@@ -264,6 +267,7 @@ def _quarantine_row(landed: dict[str, Any], fault: verdicts.Fault) -> dict[str, 
         "rules": fault.rules,
         "value": fault.value,
         "is_field": int(fault.is_field),
+        "item": fault.item,
     }
 
 
@@ -291,14 +295,16 @@ def _judged(
     lines: dict[str, Lines] = {}
     taken: dict[str, list[tuple[int, int]]] = {}
     forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
+    fixed = fixes.standing(state_file, landed["namespace"])
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(why("step_judging", thing=named.thing))
+            columns = json.dumps(scorecard.kinds(connection, named), sort_keys=True)
             target = logs.folder / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             judged, bad = verdicts.judge(
                 connection,
-                named,
+                fixes.applied(connection, named, fixed, landed["files"]),
                 source=origin.name,
                 namespace=landed["namespace"],
                 load_id=load_id,
@@ -309,7 +315,7 @@ def _judged(
                 export=_export(landed, origin, logs.sql(named.thing, same) if isinstance(origin, Mapping) else ""),
                 customer_sql=forgotten.customer_sql() if forgotten else "v",
             )
-            count = {"load_id": load_id, "source": landed["namespace"], **asdict(judged)}
+            count = {"load_id": load_id, "source": landed["namespace"], "columns": columns, **asdict(judged)}
             for file_name, found in count.pop("by_file").items():
                 taken.setdefault(file_name, []).append(found)
             lines |= named.lines

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import duckdb
+from sqlalchemy import func, select
 
 from pipelines import estimate, factors
 from pipelines.errors import BackhaulError, CheckFailed, WarehouseDamaged
@@ -32,7 +33,7 @@ from pipelines.warehouse import touched as touched_warehouse
 from pipelines.warehouse.log_files import Logs
 from pipelines.why import why
 
-KEPT_BUILDS = 50  # builds whose checks and rows are remembered
+KEPT_BUILDS = 200  # builds whose checks and rows are remembered
 GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
 
 
@@ -264,10 +265,22 @@ def _remember_build(
         for table, counted in changes.items()
     ]
     state_file.write(state_tables.build, rows)
+    state_file.write(state_tables.build_load, _taken_in(state_file, build_id, new))
     state_file.set_status(new, "published", build_id=build_id, finished_at=at)
     state_file.keep_builds(KEPT_BUILDS)
     if anew_bytes is not None:
         state_file.remember("anew_bytes", str(anew_bytes))
+
+
+def _taken_in(state_file: state.State, build_id: str, new: list[str]) -> list[dict[str, Any]]:
+    """Give a row for each new load of a build: how its rows were judged, those made from others not counted again."""
+    c = state_tables.load_count.c
+    kinds = ("accepted", "replaced", "withdrawn", "duplicate", "quarantined")
+    summed = (func.coalesce(func.sum(c[kind]), 0).label(kind) for kind in kinds)
+    counted = select(c.load_id, func.min(c.source).label("source"), *summed).where(
+        c.load_id.in_(new), func.coalesce(c.is_derived, 0) == 0
+    )
+    return [{"build_id": build_id, **row} for row in state_file.rows(counted.group_by(c.load_id))]
 
 
 def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, is_increment: bool) -> None:

@@ -13,7 +13,7 @@ import duckdb
 
 from pipelines.access import load_readers
 from pipelines.errors import BackhaulError, SourceError
-from pipelines.load import within
+from pipelines.load import history, scorecard, within
 from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
 from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
 from pipelines.load.land import asks, begin, check_known, checked_namespace, files_of, land
@@ -79,9 +79,12 @@ def _tell(settings: Settings, report: Report, progress: Progress) -> None:
         if report.build_id is None or state_file.value("told_build") == report.build_id:
             return
         from pipelines import alerts  # metrics are read only when there is something new
+        from pipelines.alerts.sources import tell_problems
 
         progress(why("step_telling"))
-        report.unreached = alerts.tell(settings)
+        problems = scorecard.by_key(scorecard.scorecards(settings))
+        report.alerts += problems.values()
+        report.unreached = alerts.tell(settings) + tell_problems(settings, problems)
         with build.writing(settings.warehouse, settings.short_wait_s):
             state_file.remember("told_build", report.build_id)
     finally:
@@ -258,6 +261,7 @@ class _Work:
         if self.state_file.loads_with("logged") or is_less or ((rebuild or is_first) and published):
             self.draft = self.draft or build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
             is_whole = is_reordered or rebuild or held != published
+            history.keep_metrics(self.settings, self.state_file)
             self.failures |= publish(
                 self.settings, self.state_file, self.draft, self.report, self.progress, is_whole=is_whole
             )

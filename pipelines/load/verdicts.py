@@ -49,6 +49,7 @@ class Fault(NamedTuple):
     rules: str
     value: str
     is_field: bool
+    item: str = ""
 
 
 def judge(
@@ -449,9 +450,13 @@ def _faults(
         (True, "unread", "faults = 0 AND unread > 0", f"LIMIT {MOST_LISTED}"),
     ):
         rows = connection.execute(
-            f"SELECT _file, _line, {mask}, {value} FROM judged WHERE {where} ORDER BY _file, _line {limit}"
+            f"SELECT _file, _line, {mask}, {value}, {table.info['key'][0]} FROM judged WHERE {where}"
+            f" ORDER BY _file, _line {limit}"
         ).fetchall()
-        listed += [Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field) for f, n, m, v in rows]
+        listed += [
+            Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field, str(item or ""))
+            for f, n, m, v, item in rows
+        ]
     return listed, int(unread)
 
 

@@ -27,6 +27,8 @@ from pipelines.warehouse.build import unused
 from pipelines.warehouse.state_tables import (
     STATE,
     build,
+    build_load,
+    build_metric,
     check_result,
     forgotten,
     load,
@@ -50,7 +52,7 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-VERSION = 5
+VERSION = 6
 """Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -197,7 +199,7 @@ class State:
         kept = select(build.c.build_id).distinct().order_by(build.c.build_id.desc()).limit(newest)
         with self.transaction() as connection:
             oldest = min(connection.execute(kept).scalars(), default="")
-            for table in (build, check_result):
+            for table in (build, build_load, build_metric, check_result):
                 connection.execute(delete(table).where(table.c.build_id < oldest))
 
     def set_status(self, load_ids: Sequence[str], status: str, **values: Any) -> None:

@@ -100,6 +100,7 @@ load_count = Table(
     Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"),
     Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
     Column("hidden_texts", BigInteger, comment="Texts of rows kept as a keyed hash: fewer than five lines share them"),
+    Column("columns", String, comment="What its columns hold, as JSON: number, time, text, empty, or not used"),
     comment="One load x log: read = accepted + duplicate + quarantined.",
 )
 quarantine = Table(
@@ -113,7 +114,32 @@ quarantine = Table(
     Column("rules", String, comment="Every rule the row breaks"),
     Column("value", String, comment="The first offending value, unless personal"),
     Column("is_field", Integer, comment="1: the row was accepted and the field taken for missing"),
+    Column("item", String, comment="Id of the row as the log would hold it; empty where it has none"),
     comment="One quarantined row, or one field that could not be read; the row itself stays in its landed file.",
+)
+fix = Table(
+    "fix",
+    STATE,
+    Column("fix_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("created_by", String),
+    Column("withdrawn_at", DateTime, comment="Empty while it stands"),
+    Column("withdrawn_by", String),
+    Column("replayed_at", DateTime, comment="When loads were last sent to be validated with it; empty: not yet"),
+    Column("kind", String, comment="value, leave_out, wording or mapping"),
+    Column("source", String, comment="Namespace whose rows it is of"),
+    Column("thing", String, comment="Log of the row; empty for a mapping"),
+    Column("file", String, comment="Name of the row's file; empty where it is of every file"),
+    Column("given_sha256", String, comment="Of that file as it was given"),
+    Column("line", BigInteger),
+    Column("item", String, comment="Id of the row as its file has it; empty where it has none that can be kept"),
+    Column("column", String),
+    Column(
+        "old", String, comment="What the file holds, its shape where that may be personal; of a mapping its version"
+    ),
+    Column("new", String, comment="What counts in its place; of a mapping its text"),
+    Column("note", String, comment="Words of whoever made it"),
+    comment="One fix of quarantined rows. The raw file stays as it is. Never changed or deleted: withdrawn.",
 )
 check_result = Table(
     "check_result",
@@ -137,6 +163,42 @@ build = Table(
     Column("rows", BigInteger),
     Column("change", BigInteger, comment="Rows more than in the build before"),
     comment="One table of one build.",
+)
+build_load = Table(
+    "build_load",
+    STATE,
+    Column("build_id", String, primary_key=True),
+    Column("load_id", String, primary_key=True),
+    Column("source", String),
+    Column("accepted", BigInteger),
+    Column("replaced", BigInteger),
+    Column("withdrawn", BigInteger),
+    Column("duplicate", BigInteger),
+    Column("quarantined", BigInteger),
+    comment="One load that a build took in, for the first time or validated again, with its rows as they were then.",
+)
+build_metric = Table(
+    "build_metric",
+    STATE,
+    Column("build_id", String, primary_key=True),
+    Column("metric", String, primary_key=True, comment="Key, with its parameter"),
+    Column("value", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("n", Double, comment="Cases it is computed from"),
+    Column("unit", String),
+    Column("reason", String, comment="Why it has no value; empty where it has one"),
+    comment="One headline metric of one build, over all its days.",
+)
+rollback = Table(
+    "rollback",
+    STATE,
+    Column("rollback_id", Integer, primary_key=True),
+    Column("rolled_at", DateTime),
+    Column("rolled_by", String),
+    Column("from_build", String),
+    Column("to_build", String),
+    comment="One time that readers were pointed at an earlier build. Never changed or deleted.",
 )
 action = Table(
     "action",

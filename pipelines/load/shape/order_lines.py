@@ -119,7 +119,8 @@ def _several_sizes(connection: duckdb.DuckDBPyConnection, where: str) -> None:
         SELECT DISTINCT order_key, style_id FROM (
             SELECT o.order_key, p.style_id
             FROM current_order_line o
-            JOIN (SELECT product_key, style_id, size FROM dim_product WHERE is_current) p USING (product_key)
+            JOIN product_version p
+                ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from AND o.ordered_at < p.valid_to
             WHERE ({of_order})
                 AND o.exchanged_from_line_id IS NULL
                 AND p.style_id IS NOT NULL

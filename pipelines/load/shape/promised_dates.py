@@ -34,8 +34,10 @@ def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TR
             coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour, coalesce(o.supplier,
                 p.supplier) AS supplier, coalesce(o.season, p.season) AS season, t.method, t.carrier
         FROM promised t LEFT JOIN bought o ON o.order_line_key = t.order_line_key
-        LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE
-            WHEN o.order_line_key IS NULL THEN t.product_key END
+        LEFT JOIN product_version p
+            ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN t.product_key END
+            AND coalesce(t.began_at, t.promised_at, t.promised_on) >= p.valid_from
+            AND coalesce(t.began_at, t.promised_at, t.promised_on) < p.valid_to
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL AND t.shop_key IS NULL THEN t.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, t.shop_key, s.shop_key);
     """)

@@ -433,8 +433,10 @@ def _lot_rows(currency: str) -> str:
             FROM lot WINDOW line AS (PARTITION BY return_line_key)) t
         JOIN return_line r USING (return_line_key)
         LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
-        LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p
+        LEFT JOIN product_version p
             ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
+            AND t.first_at >= p.valid_from
+            AND t.first_at < p.valid_to
         LEFT JOIN only_shop s
             ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
@@ -511,7 +513,8 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, 
                 max(cost_amount / units) AS unit_cost, max(weight_kg) AS weight_kg,
                     max(product_key) AS product_key
             FROM fact_return_line WHERE {where} GROUP BY 1) l USING (return_line_key)
-        LEFT JOIN (SELECT product_key, hs_chapter FROM dim_product WHERE is_current) p ON p.product_key = l.product_key
+        LEFT JOIN product_version p
+            ON p.product_key = l.product_key AND v.recovered_at >= p.valid_from AND v.recovered_at < p.valid_to
         LEFT JOIN dim_disposition q ON q.disposition = v.disposition
         LEFT JOIN dim_shop z ON z.shop_id = l.shop_id
         {hour_join("h", "v.recovered_at", "z.time_zone")}

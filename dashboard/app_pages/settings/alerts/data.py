@@ -9,12 +9,20 @@ from pipelines import alerts, metrics
 from pipelines.alerts import Rule
 from pipelines.delivery import check_address, shown
 from pipelines.errors import AlertError
+from pipelines.load import scorecard
 from pipelines.metrics import Metric
 
 TESTS = ("worse", "better", "above", "below", "unkeepable")
 PERIODS, AGAINST = alerts.PERIODS, alerts.AGAINST
 NEW = Rule(0, "promise_kept", "worse", against="year")
 SHOWN_ADDRESS = shown
+
+
+def source_problems(asked: Source) -> list[str]:
+    """List what is wrong with sources, in sentences; nothing within a scope."""
+    if asked.scope:
+        return []
+    return [sentence for card in scorecard.scorecards(whole_shop(asked)) for _, sentence in card.problems]
 
 
 def rules(asked: Source) -> list[Rule]:

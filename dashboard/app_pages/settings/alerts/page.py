@@ -15,6 +15,7 @@ parts.lasting(view, found)
 if source.scope:
     st.info(words("alerts.whole_shop"), icon=":material/visibility_off:")
     raise places.PageEnded
+parts.source_problems(words, data.source_problems(source))
 
 rules = data.rules(source)
 blocks.section(words("alerts.rules"), words, note=words("overview.alerts_note"))

@@ -50,6 +50,16 @@ def lasting(view: View, found: Sequence[tuple[dict[Any, Any], Finding]]) -> None
                     )
 
 
+def source_problems(words: Words, found: Sequence[str]) -> None:
+    """Show what is wrong with sources, and the way to them."""
+    if not found:
+        return
+    blocks.section(words("alerts.sources"), words)
+    for sentence in found:
+        st.warning(inert(words.translated(sentence)), icon=":material/warning:")
+    blocks.link_to(words, "sources", words("alerts.to_sources"))
+
+
 def _about(words: Words, row: dict[Any, Any]) -> str:
     """Say why it is an alert, of which days it is, and who knows."""
     said = [words.pair(words("alerts.of_rule", n=words.number(row["rule_id"])), looks(words, row["rule"]))]

@@ -15,6 +15,7 @@ title = words(f"data.tab_{shown}")
 if shown == "add":
     upload.part(words, source.warehouse)
 elif shown == "sources":
+    parts.scorecards(view, data.scorecards(source))
     blocks.section(title, words, note=words("data.sources_note"))
     blocks.table(words, data.loads(source), title, parts.loads_columns(words), rows=15)
     blocks.section(words("data.last"), words)
@@ -26,6 +27,8 @@ elif shown == "quarantine":
     blocks.section(title, words, note=words("data.sources_note") if len(aside) else words("data.quarantine_none"))
     if len(aside):
         work.work_list(st.session_state["view"], "quarantine", aside, title, parts.quarantine_columns(words))
+    parts.rows_aside(view, data.quarantined(source))
+    parts.fixes(view, data.fixes(source))
     unread = data.unread_fields(source)
     if len(unread):
         blocks.section(words("data.unread"), words, note=words("data.unread_note"))
@@ -50,8 +53,10 @@ elif shown == "coverage":
         rows=25,
     )
 elif shown == "builds":
-    blocks.section(title, words)
-    blocks.table(words, data.builds(source), title, parts.builds_columns(words), rows=20)
+    entries = data.entries(source)
+    blocks.section(title, words, note=words("data.history_note"))
+    blocks.table(words, parts.history(words, entries), title, parts.history_columns(words), rows=12)
+    parts.compared(view, entries)
 elif shown == "reach":
     parts.reach(words, title)
 elif shown == "definitions":
