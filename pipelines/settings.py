@@ -92,7 +92,8 @@ class Settings:
     whoever is on this machine). `raw_days` is for how many days raw files are kept once they are published (0: for
     good). `public_url` is the address that readers open the pages at, `oidc_issuer` whose sign-in is believed,
     `oidc_client` and `oidc_secret` what they know us by, `oidc_groups` the claim that holds a reader's groups,
-    `session_hours` how long a sign-in holds. `wait_s` is how long a writer waits for another one to end, in seconds.
+    `session_hours` how long a sign-in holds. `warm_minutes` is how much processor time the pages' server may spend on
+    a new build before anybody asks (0: none). `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -108,6 +109,7 @@ class Settings:
     oidc_secret: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_SECRET", ""), repr=False)
     oidc_groups: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_GROUPS", "groups"))
     session_hours: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_SESSION_HOURS", "12")))
+    warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "15")))
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
     wait_s: float = 0.0
     threads: int | None = None
