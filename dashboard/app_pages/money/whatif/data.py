@@ -20,7 +20,8 @@ def forward(asked: PageQuestion, tried: analyses.Scenario) -> pd.DataFrame:
 
     Columns: week, value (with it), low, high, naive (as it is).
     """
-    found = analyses.forward(opened(asked.source), tried, question_of(asked, "simulate"))
+    question, outcomes = question_of(asked, "simulate"), simulated(asked, tried)
+    found = analyses.forward(opened(asked.source), tried, question, outcomes=outcomes)
     return found.rename(columns={"value": "naive", "under": "value"})
 
 
