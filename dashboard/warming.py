@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from pickle import PicklingError  # nosec B403: nothing is read by it; a process of ours tells its parent
 from typing import Any
 
 from dashboard import app_pages
@@ -80,9 +82,8 @@ class Warming:
             MEMORY.keep(of, found)
             self.answers += 1
             return
-        cache = queries.opened(of).cache
-        for name, value in found.items():
-            cache.setdefault(name, value)
+        name, value = found
+        queries.opened(of).cache.setdefault(name, value)
 
 
 def import_pages() -> None:
@@ -165,18 +166,24 @@ def opened(address: str, codes: dict[str, str]) -> bool:
 
 
 def _teller(connection: Connection) -> Callable[[Key, Answer], None]:
-    """Give what sends each new answer; the server that is gone ends this process."""
-
-    def tell(key: Key, found: Answer) -> None:
-        try:
-            connection.send(("answer", key, found))
-        except OSError:
-            os._exit(0)
-
-    return tell
+    """Give what sends each new answer."""
+    return lambda key, found: _send(connection, "answer", key, found)
 
 
 def _tell_build(connection: Connection, source: queries.Source) -> None:
     """Send what was worked out of a build for any of its answers."""
-    kept = {name: value for name, value in queries.opened(source).cache.items() if name not in OWN}
-    connection.send(("build", source, kept))
+    for name, value in list(queries.opened(source).cache.items()):
+        if name not in OWN:
+            _send(connection, "build", source, (name, value))
+
+
+def _send(connection: Connection, kind: str, of: Any, found: Any) -> None:
+    """Send one thing, unless it can only stay in its process; a server that is gone ends this process."""
+    try:
+        whole = ForkingPickler.dumps((kind, of, found))
+    except (PicklingError, AttributeError, TypeError):
+        return
+    try:
+        connection.send_bytes(whole)
+    except OSError:
+        os._exit(0)
