@@ -72,6 +72,7 @@ def served(warehouse: Path, folder: Path, *, port: int = 0, is_refusing: bool = 
     It does not warm itself: what is looked at is what its pages do.
     """
     port, log = port or free_port(), folder / "log"
+    told = environment(warehouse) | {"BACKHAUL_WARM_MINUTES": "0"}
     with (
         log.open("w") as output,
         subprocess.Popen(command(port), env=told, stdout=output, stderr=output) as server,
