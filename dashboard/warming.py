@@ -7,12 +7,13 @@ the scope that they were asked in. The next build ends it and begins another. No
 
 import gc
 import importlib
-import multiprocessing
 import os
 import pkgutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -21,8 +22,9 @@ from typing import Any
 
 from dashboard import app_pages
 from dashboard.shared import access, filters, places, queries
-from dashboard.shared.memory import MEMORY, Answer, Key
+from dashboard.shared.memory import MEMORY
 from pipelines.access import OWNER, Reader, load_readers
+from pipelines.cli.pages import environment
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
@@ -58,23 +60,25 @@ class Warming:
 
     def warm(self, build_id: str) -> None:
         """Have the first questions of a build answered and remember what comes, unless another build takes over."""
-        ours, theirs = multiprocessing.Pipe(duplex=False)
-        context = multiprocessing.get_context("spawn")
         settings = self._settings
-        arguments = (theirs, settings.warehouse.absolute(), settings.warm_minutes, self._addresses)
-        child = context.Process(target=answer, args=arguments, name="backhaul warming", daemon=True)
-        child.start()
-        theirs.close()
-        try:
-            while current_id(settings.warehouse) == build_id:
-                if ours.poll(LOOK_S):
-                    self._take(ours.recv())
-        except EOFError:
-            self.build_id = build_id
-        finally:
-            ours.close()
-            child.terminate()
-            child.join()
+        with subprocess.Popen(
+            [sys.executable, "-P", __file__, str(settings.warm_minutes), *self._addresses],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a page that fails here says so where it is opened
+            env=environment(settings.warehouse),
+        ) as child:
+            assert child.stdout is not None
+            told = Connection(os.dup(child.stdout.fileno()), writable=False)
+            try:
+                while current_id(settings.warehouse) == build_id:
+                    if told.poll(LOOK_S):
+                        self._take(told.recv())
+            except (EOFError, OSError):  # it came to its end, or was ended amid a word
+                self.build_id = build_id
+            finally:
+                told.close()
+                child.terminate()
 
     def _take(self, told: tuple[str, Any, Any]) -> None:
         kind, of, found = told
@@ -95,16 +99,17 @@ def import_pages() -> None:
     gc.freeze()
 
 
-def answer(connection: Connection, warehouse: Path, minutes: float, addresses: Sequence[str]) -> None:
+def main() -> None:
     """Open pages of the newest build and send what was remembered: first each page, then each under single filters.
 
-    What a process of its own runs; it ends after so many minutes of processor time.
+    What the process of its own runs, told the minutes of processor time it has, and the addresses.
     """
-    os.environ["BACKHAUL_WAREHOUSE"] = str(warehouse)
+    minutes, addresses, warehouse = float(sys.argv[1]), sys.argv[2:], Settings().warehouse
+    connection = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)  # what pages print is no answer
     if hasattr(os, "nice"):
         os.nice(19)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a page that fails here says so where it is opened
-    MEMORY.told = _teller(connection)
+    MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
     for source, views in _to_open(warehouse, addresses):
         _tell_build(connection, source)
         for address, codes in views:
@@ -165,11 +170,6 @@ def opened(address: str, codes: dict[str, str]) -> bool:
         return False
 
 
-def _teller(connection: Connection) -> Callable[[Key, Answer], None]:
-    """Give what sends each new answer."""
-    return lambda key, found: _send(connection, "answer", key, found)
-
-
 def _tell_build(connection: Connection, source: queries.Source) -> None:
     """Send what was worked out of a build for any of its answers."""
     for name, value in list(queries.opened(source).cache.items()):
@@ -187,3 +187,7 @@ def _send(connection: Connection, kind: str, of: Any, found: Any) -> None:
         connection.send_bytes(whole)
     except OSError:
         os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -353,11 +353,11 @@ def looked_up(keys: "pd.Series[Any]", known: "pd.Series[Any] | Mapping[Any, Any]
     return pd.Series(known.reindex(pd.Index(keys)).array, index=keys.index, name=keys.name)
 
 
-class _Fetched:
-    """What was fetched of a file that does not change: short answers, those asked for last.
+class Kept:
+    """Short frames that were worked out of a build, which does not change: those asked for last.
 
-    A page asks much twice, a list of filters or the same sums for two numbers. A frame is given as a copy, which takes
-    nothing until somebody writes to it.
+    A page asks much twice: a number beside its change, the same sums for two numbers. A frame is given as a copy,
+    which takes nothing until somebody writes to it.
     """
 
     most, rows = 400, 1_000
@@ -367,6 +367,7 @@ class _Fetched:
         self._lock = Lock()
 
     def get(self, key: Any) -> "pd.DataFrame | None":
+        """Give a frame that was kept under a key, or None."""
         with self._lock:
             if key not in self._kept:
                 return None
@@ -374,6 +375,7 @@ class _Fetched:
             return self._kept[key].copy(deep=False)
 
     def keep(self, key: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """Keep a frame, unless it is long, and give it."""
         if len(frame) > self.rows:
             return frame
         with self._lock:
@@ -383,6 +385,7 @@ class _Fetched:
         return frame.copy(deep=False)
 
     def clear(self) -> None:
+        """Let go of all of them."""
         with self._lock:
             self._kept.clear()
 
@@ -402,7 +405,7 @@ class _DuckDB:
         lock(self._base)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._written = lru_cache(500)(self._write)
-        self.fetched = _Fetched()
+        self.fetched = Kept()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         try:
