@@ -59,8 +59,12 @@ class Warming:
             time.sleep(LOOK_S)
 
     def warm(self, build_id: str) -> None:
-        """Have the first questions of a build answered and remember what comes, unless another build takes over."""
+        """Have the first questions of a build answered and remember what comes, unless another build takes over.
+
+        It begins with room: what was answered of earlier builds is forgotten.
+        """
         settings = self._settings
+        MEMORY.forget()
         with subprocess.Popen(
             [sys.executable, "-P", __file__, str(settings.warm_minutes), *self._addresses],
             stdin=subprocess.DEVNULL,
@@ -83,7 +87,7 @@ class Warming:
     def _take(self, told: tuple[str, Any, Any]) -> None:
         kind, of, found = told
         if kind == "answer":
-            MEMORY.keep(of, found)
+            MEMORY.keep(of, found, takes_room=False)
             self.answers += 1
             return
         name, value = found

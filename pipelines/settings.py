@@ -109,7 +109,7 @@ class Settings:
     oidc_secret: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_SECRET", ""), repr=False)
     oidc_groups: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_GROUPS", "groups"))
     session_hours: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_SESSION_HOURS", "12")))
-    warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "15")))
+    warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "30")))
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
     wait_s: float = 0.0
     threads: int | None = None

@@ -34,6 +34,9 @@ def test_what_was_used_longest_ago_goes_first_and_what_has_no_room_is_not_kept()
     assert kept.look(("f", (1,), ())) is not None
     kept.keep(("g", (), ()), ("x" * 100_000, NONE))
     assert kept.look(("g", (), ())) is None
+    kept.keep(("f", (5,), ()), ("x" * 1000, NONE), takes_room=False)
+    assert kept.look(("f", (5,), ())) is None
+    assert len(kept) == 3
     assert kept.bytes > 0
     kept.forget("f")
     assert (len(kept), kept.bytes) == (0, 0)

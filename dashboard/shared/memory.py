@@ -67,12 +67,15 @@ class Memory:
             self._kept.move_to_end(key)
             return self._kept[key][0]
 
-    def keep(self, key: Key, answer: Answer) -> None:
-        """Remember an answer in the place of those used longest ago; one that there is no room for is not kept."""
+    def keep(self, key: Key, answer: Answer, *, takes_room: bool = True) -> None:
+        """Remember an answer in the place of those used longest ago; one that there is no room for is not kept.
+
+        One that nobody asked for yet takes no room from others.
+        """
         size = weight(answer) + weight(key[1])
         with self._lock:
             self._drop(key)
-            if size > self._most:
+            if size > self._most or (not takes_room and self.bytes + size > self._most):
                 return
             while self.bytes + size > self._most:
                 self._drop(next(iter(self._kept)))
