@@ -83,6 +83,7 @@ class Warming:
             finally:
                 told.close()
                 child.terminate()
+        _stays()
 
     def _take(self, told: tuple[str, Any, Any]) -> None:
         kind, of, found = told
@@ -95,10 +96,15 @@ class Warming:
 
 
 def import_pages() -> None:
-    """Import what pages are made of, so that none waits for it; it stays, and is not looked through as garbage."""
+    """Import what pages are made of, so that none waits for it."""
     for found in pkgutil.walk_packages(app_pages.__path__, f"{app_pages.__name__}."):
         if not found.name.endswith(".page"):
             importlib.import_module(found.name)
+    _stays()
+
+
+def _stays() -> None:
+    """Leave what is there out of the collection of garbage: it stays, and each pass would look through all of it."""
     gc.collect()
     gc.freeze()
 
