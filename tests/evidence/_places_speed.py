@@ -44,7 +44,7 @@ EMPTY = (
 FIVE = (
     "returns?country=FR&channel=web",
     "margin?country=DE&category=dresses",
-    "carbon?category=shoes&period=6m",
+    "carbon?category=footwear&period=6m",
     "delays?method=drop_off&country=FR",
     "?category=dresses&channel=web&period=90d",
 )
