@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from dashboard.door import Door
 from dashboard.shared.sessions import SESSIONS
+from dashboard.warming import Warming
 from pipelines.settings import Settings
 
 
@@ -27,6 +28,8 @@ def sign_in(settings: Settings) -> dict[str, Any]:
 
 settings = Settings()
 SESSIONS.seconds = settings.session_hours * 3600
+if settings.warm_minutes > 0:
+    Warming(settings).begin()
 signs_in = bool(settings.oidc_issuer)
 app = st.App(
     Path(__file__).with_name("app.py"),

@@ -103,7 +103,8 @@ class Settings:
     `oidc_client` and `oidc_secret` what they know us by, `oidc_groups` the claim that holds a reader's groups,
     `session_hours` how long a sign-in holds. `hook_secrets` is what web hooks are signed with, by the name of the hook,
     `spool_mb` how many megabytes of what they told may wait for a load, `ping_url` the address that is asked for once
-    everything on schedule has run well. `wait_s` is how long a writer waits for another one to end, in seconds.
+    everything on schedule has run well. `warm_minutes` is how much processor time the pages' server may spend on a new
+    build before anybody asks (0: none). `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -122,6 +123,7 @@ class Settings:
     hook_secrets: Mapping[str, str] = field(default_factory=lambda: _named("BACKHAUL_HOOK_"), repr=False, hash=False)
     spool_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_SPOOL_MB", "2048")))
     ping_url: str = field(default_factory=lambda: os.environ.get("BACKHAUL_PING", ""), repr=False)
+    warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "30")))
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
     wait_s: float = 0.0
     threads: int | None = None

@@ -67,11 +67,15 @@ def free_port() -> int:
 
 @contextmanager
 def served(warehouse: Path, folder: Path, *, port: int = 0, is_refusing: bool = False) -> Iterator[str]:
-    """The app as `backhaul dashboard` serves it: its address; with `is_refusing`, Streamlit says why nobody came in."""
+    """The app as `backhaul dashboard` serves it: its address; with `is_refusing`, Streamlit says why nobody came in.
+
+    It does not warm itself: what is looked at is what its pages do.
+    """
     port, log = port or free_port(), folder / "log"
+    told = environment(warehouse) | {"BACKHAUL_WARM_MINUTES": "0"}
     with (
         log.open("w") as output,
-        subprocess.Popen(command(port), env=environment(warehouse), stdout=output, stderr=output) as server,
+        subprocess.Popen(command(port), env=told, stdout=output, stderr=output) as server,
     ):
         for _ in range(PATIENCE // 100):
             try:

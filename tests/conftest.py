@@ -38,6 +38,7 @@ from tests.browsing import launched
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+os.environ["BACKHAUL_WARM_MINUTES"] = "0"  # servers of tests answer when they are asked; test_memory warms one
 FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 """How many times as many examples are drawn as in a run of the tests."""
 

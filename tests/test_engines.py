@@ -257,3 +257,21 @@ def test_nothing_is_written_and_threads_may_share(hand_path: Path) -> None:
         found = list(pool.map(lambda _: float(metrics.answer(build, "sold_units")["value"].iloc[0]), range(8)))
     assert found == [9.0] * 8
     assert hand_path.stat().st_mtime_ns == before
+
+
+def test_what_is_fetched_twice_is_read_once_and_whoever_writes_to_it_writes_to_a_copy(hand_path: Path) -> None:
+    with open_duckdb(hand_path) as build:
+        line = STAR.tables["fact_order_line"]
+        several = [
+            select(line.c.order_line_id, line.c.units_sold).where(line.c.country == name) for name in ("FR", "FR", "DE")
+        ]
+        first, same, other = (build.fetch(one) for one in several)
+        fetched = build._connection.fetched  # type: ignore[attr-defined]
+        assert len(fetched._kept) == 2 + 1  # and what the build says of itself
+        assert first.equals(same)
+        assert not first.equals(other)
+        first.loc[:, "units_sold"] = -1
+        assert build.fetch(several[0]).equals(same)
+        build.forget()
+        assert not fetched._kept
+        assert build.fetch(several[0]).equals(same)

@@ -2,11 +2,12 @@
 
 from sqlalchemy import func, select
 
-from dashboard.shared.queries import Source, opened, remembered, table
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import Source, opened, table
 from pipelines.warehouse.star import STAR
 
 
-@remembered()
+@remembered
 def styles(asked: Source) -> dict[str, str]:
     """Give the names of styles, as `ranking` writes them."""
     products = table(asked, "dim_product")
@@ -14,14 +15,14 @@ def styles(asked: Source) -> dict[str, str]:
     return {str(k): str(v) for k, v in now.groupby("style_id")["name"].min().dropna().items()}
 
 
-@remembered()
+@remembered
 def place_names(asked: Source) -> dict[str, str]:
     """Give the names of sites."""
     places = table(asked, "dim_place").drop_duplicates("place_id").dropna(subset=["name"])
     return dict(zip(places["place_id"].astype(str), places["name"].astype(str), strict=True))
 
 
-@remembered()
+@remembered
 def zone(asked: Source) -> str:
     """Give the time zone of the shop that sells most, whose clock instants are written by; UTC where none is known."""
     shop, line = STAR.tables["dim_shop"], STAR.tables["fact_order_line"]

@@ -13,19 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dashboard.shared.queries import (
-    ENTRIES,
-    PageQuestion,
-    Source,
-    days,
-    ignored,
-    metric,
-    opened,
-    question_of,
-    remembered,
-    table,
-    unseen,
-)
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import PageQuestion, Source, days, ignored, metric, opened, question_of, table, unseen
 from models import marks
 from models.periods import grain_end
 from pipelines import metrics, targets
@@ -87,7 +76,7 @@ def cell(asked: PageQuestion, key: str) -> Cell:
     return targets.cell_of({name: chosen for name, chosen in asked.where if name not in skipped}, asked.source.scope)
 
 
-@remembered(ENTRIES // 2)
+@remembered
 def _comparable(asked: PageQuestion, key: str) -> Mapping[str, float | str]:
     row = metrics.comparable(opened(asked.source), key, question_of(asked, key)).iloc[0]
     return {name: row[name] for name in ("value", "low", "high", "n", "status", "unit")}
@@ -134,7 +123,7 @@ def by_month(asked: PageQuestion, key: str, months: Sequence[pd.Timestamp]) -> l
     return found
 
 
-@remembered()
+@remembered
 def _of_build(asked: Source) -> tuple[Annotation, ...]:
     return tuple(annotations.known_by_build(opened(asked)))
 

@@ -1,25 +1,22 @@
 """One function a question, remembered by build and filters. Each asks `pipelines.metrics`; nothing is drawn here.
 
-The rows behind an answer and the files of both are in `rows_behind`.
-
-A build never changes, so an answer holds as long as its build is read. Memories are bounded. Frames are shared: read,
-never change.
+The rows behind an answer and the files of both are in `rows_behind`; how answers are remembered, in `memory`.
 """
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import func, select
 
 from dashboard.i18n import Words
 from dashboard.shared import access
+from dashboard.shared.memory import NOTED, remembered
 from dashboard.shared.whole import kept
 from models import marks
 from pipelines import analyses, metrics
@@ -35,7 +32,6 @@ from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.star import STAR
 from pipelines.why import why
 
-ENTRIES = 512
 POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
     policy_text.METHODS,
     vocabulary.DURATION_UNITS,
@@ -172,65 +168,29 @@ class Trust:
     greyed: int
 
 
-class _Unfiltered(threading.local):
-    """Filters of the view that numbers asked for since the last look stand without."""
-
-    def __init__(self) -> None:
-        self.names: frozenset[str] = frozenset()
-
-
-_unfiltered = _Unfiltered()
 _builds: dict[Source, Build] = {}
 _lock = threading.Lock()
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def remembered(entries: int = ENTRIES) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Remember answers, and with each the filters that it stands without."""
-
-    def remember(function: Callable[P, T]) -> Callable[P, T]:
-        @lru_cache(maxsize=entries)
-        def answered(*args: Any, **options: Any) -> tuple[T, frozenset[str]]:
-            before, _unfiltered.names = _unfiltered.names, frozenset()
-            try:
-                return function(*args, **options), _unfiltered.names
-            finally:
-                _unfiltered.names = before
-
-        @wraps(function)
-        def ask(*args: P.args, **options: P.kwargs) -> T:
-            answer, names = answered(*args, **options)  # type: ignore[arg-type]
-            _unfiltered.names |= names
-            return answer
-
-        ask.cache_clear = answered.cache_clear  # type: ignore[attr-defined]
-        return ask
-
-    return remember
-
-
 def unfiltered() -> list[str]:
     """Give the filters that what was asked for since the last call stands without."""
-    names, _unfiltered.names = _unfiltered.names, frozenset()
+    names, NOTED.names = NOTED.names, frozenset()
     return sorted(names)
 
 
 @contextmanager
 def unseen() -> Iterator[None]:
     """Ask for what is not shown: whether it is filtered is nobody's concern."""
-    before = _unfiltered.names
+    before = NOTED.names
     try:
         yield
     finally:
-        _unfiltered.names = before
+        NOTED.names = before
 
 
 def stands_alone(asked: PageQuestion) -> None:
     """Note that what is asked for knows no filter."""
-    _unfiltered.names |= {name for name, _ in asked.where}
+    NOTED.names |= {name for name, _ in asked.where}
 
 
 def source(warehouse: Path, build_id: str | None = None) -> Source:
@@ -269,7 +229,7 @@ def ignored(asked: PageQuestion, *keys: str) -> list[str]:
 def where_of(asked: PageQuestion, *keys: str) -> dict[str, Any]:
     """Give the filters that an answer takes, and note those that it does not."""
     skipped = ignored(asked, *keys)
-    _unfiltered.names |= set(skipped)
+    NOTED.names |= set(skipped)
     return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
 
 
@@ -278,7 +238,7 @@ def question_of(asked: PageQuestion, *keys: str) -> Question:
     return Question(where=where_of(asked, *keys), since=asked.since, until=asked.until)
 
 
-@remembered()
+@remembered
 def cut(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
     """Answer a metric per group."""
     return metrics.answer(opened(asked.source), key, question_of(asked, key), by=by)
@@ -309,7 +269,7 @@ def doubted(asked: PageQuestion, found: pd.DataFrame, *keys: str) -> pd.DataFram
     return metrics.doubted(found, metrics.doubt_of(*answers_))
 
 
-@remembered()
+@remembered
 def changes(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
     period = (asked.since, asked.until)
@@ -335,7 +295,7 @@ def change(asked: PageQuestion, key: str) -> Change | None:
     return _same_age(asked, key) if key in SAME_AGE else as_change(changes(asked, key).iloc[0])
 
 
-@remembered()
+@remembered
 def _same_age(asked: PageQuestion, key: str) -> Change | None:
     """Compare with the earlier days as they were seen when they were as old as these days are now."""
     assert asked.against is not None
@@ -431,7 +391,7 @@ def undated(asked: PageQuestion) -> PageQuestion:
     return replace(asked, since=first - dt.timedelta(days=3650), until=last + dt.timedelta(days=1))
 
 
-@remembered()
+@remembered
 def waiting_goods(asked: PageQuestion) -> pd.DataFrame:
     """List what waits on its way back by site and stage, the dearest first.
 
@@ -445,7 +405,7 @@ def waiting_goods(asked: PageQuestion) -> pd.DataFrame:
     return doubted(every, _with_places(asked, found), *keys)
 
 
-@remembered()
+@remembered
 def ranking(asked: PageQuestion) -> pd.DataFrame:
     """Rank all styles by how surely they come back more than their category and by the money at stake."""
     found = analyses.product_ranking(opened(asked.source), question_of(asked, "product_return_rate"), limit=None)
@@ -463,7 +423,7 @@ def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: 
     return frame.rename(columns={label: "label", value: "value", usual: "usual", n: "n"})
 
 
-@remembered()
+@remembered
 def at_risk(asked: PageQuestion) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
     return _with_places(
@@ -478,7 +438,7 @@ def _with_places(asked: PageQuestion, work: pd.DataFrame) -> pd.DataFrame:
     return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
 
 
-@remembered()
+@remembered
 def due(asked: PageQuestion) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
     return _with_places(
@@ -487,7 +447,7 @@ def due(asked: PageQuestion) -> pd.DataFrame:
     )
 
 
-@remembered()
+@remembered
 def recent(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """List the last weeks of what is forecast."""
     return analyses.recent(opened(asked.source), measure, question_of(asked, "forecast").undated(), by=by or None)
@@ -506,14 +466,14 @@ def numbers(asked: PageQuestion, *keys: str) -> pd.DataFrame:
     return pd.DataFrame(rows_)
 
 
-@remembered()
+@remembered
 def policy(asked: Source, version: str) -> policy_text.Policy:
     """Give one version by the name `policy_names` keys it with."""
     name, _, day = version.rpartition("@")
     return policies.published(opened(asked), name, dt.date.fromisoformat(day))
 
 
-@remembered()
+@remembered
 def days(asked: Source) -> tuple[dt.date, dt.date]:
     """Give the first day of orders, of returns where there is no order, and the last day anything was heard of.
 
@@ -538,7 +498,7 @@ def own_dimensions(asked: Source) -> list[str]:
     return sorted(metrics.own_dimensions(opened(asked)))
 
 
-@remembered()
+@remembered
 def values(asked: Source, dimension: str) -> list[str]:
     """List the values of a dimension that sales or returns have, for a filter."""
     if dimension in own_dimensions(asked):
@@ -549,13 +509,13 @@ def values(asked: Source, dimension: str) -> list[str]:
     return sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))
 
 
-@remembered()
+@remembered
 def table(asked: Source, name: str) -> pd.DataFrame:
     """Read a small table of the build whole."""
     return opened(asked).fetch(select(STAR.tables[name]))
 
 
-@remembered()
+@remembered
 def missing(asked: Source) -> tuple[unlocks.Missing, ...]:
     """List the kinds of fact that some number waits for, those first that unlock most."""
     return tuple(unlocks.missing(opened(asked)))

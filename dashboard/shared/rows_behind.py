@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.i18n import Words
-from dashboard.shared.queries import ENTRIES, DrillDown, Mark, PageQuestion, metric, opened, question_of, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import DrillDown, Mark, PageQuestion, metric, opened, question_of
 from pipelines import metrics
 from pipelines.metrics import Question
 from pipelines.outputs import export
@@ -59,14 +60,14 @@ def key_of(asked: PageQuestion, key: str, at: Mark) -> str:
     return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def rows(asked: PageQuestion, key: str, part: str, at: Mark, is_dated: bool, limit: int) -> pd.DataFrame:
     """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
     key, question, of = _rows_of(asked, key, part, at, is_dated)
     return metrics.rows(opened(asked.source), key, question, limit=limit, **of)
 
 
-@remembered()
+@remembered
 def rows_total(asked: PageQuestion, key: str, part: str, at: Mark, is_dated: bool) -> tuple[int, float]:
     """Count those rows and add up what they count."""
     key, question, of = _rows_of(asked, key, part, at, is_dated)

@@ -17,7 +17,8 @@ from dashboard.shared.columns import Columns, day, instant, text
 from dashboard.shared.controls import controls, mark_at
 from dashboard.shared.filters import View
 from dashboard.shared.frames import rows_table
-from dashboard.shared.queries import PageQuestion, Source, opened, question_of, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import PageQuestion, Source, opened, question_of
 from dashboard.shared.theme import first_button
 from dashboard.shared.whole import whole_shop
 from pipelines.errors import BackhaulError, WorkError
@@ -60,7 +61,7 @@ def changes(asked: Source, name: str) -> pd.DataFrame:
     return work.changes(Settings(asked.warehouse), opened(asked), name)
 
 
-@remembered()
+@remembered
 def _open_then(asked: PageQuestion, name: str, since: dt.datetime | None) -> frozenset[str]:
     """Give the rows that stood on a list at an earlier time, under the filters of the view."""
     question = question_of(asked, work.LISTS[name].metric).undated()

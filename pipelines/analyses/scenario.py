@@ -6,7 +6,7 @@ drawn together for the interval. A scenario that changes nothing is the history 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -49,6 +49,7 @@ _METRIC_OF = {
 """The metric that says what the history of an outcome rests on."""
 TRIGGERS = ("carrier_scan", "received", "inspected")
 _DRAWS, _SEED = 500, 7
+_KEPT_ROWS = 200_000
 _BEHAVIOUR = tuple(n for n, _ in parameters() if n.startswith("behaviour_"))
 
 
@@ -125,8 +126,8 @@ def simulate(
     days_to_refund (mean); promise_kept (refund promises decided, 0-1).
     """
     history = _history(build, question)
-    before = _outcome(_cells(history, Scenario(), build), Scenario(), _parameters(1), history.attrs)
-    cells = _cells(history, tried, build)
+    before = _outcome(_cells(history, Scenario(), {}), Scenario(), _parameters(1), history.attrs)
+    cells = _cells(history, tried, {})
     middle = _outcome(cells, tried, _parameters(1), history.attrs)
     drawn = _outcome(cells, tried, _parameters(_DRAWS), history.attrs)
     rests_on = _rests_on(history)
@@ -159,8 +160,10 @@ def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool, str]]:
     return found
 
 
-def forward(build: Build, tried: Scenario, question: Question = ANYTHING) -> pd.DataFrame:
-    """Give the next weeks under a scenario.
+def forward(
+    build: Build, tried: Scenario, question: Question = ANYTHING, *, outcomes: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Give the next weeks under a scenario, whose `outcomes` somebody may have simulated before.
 
     Columns: week, value and under (units: as it is, under the scenario), low, high: the forecast times the change of
     returned units. Where the naive forecast is the better one it is that, without an interval.
@@ -168,7 +171,8 @@ def forward(build: Build, tried: Scenario, question: Question = ANYTHING) -> pd.
     found = shown(forecast(build, "returned_units", question.undated()))
     if found.empty:
         return pd.DataFrame(columns=["week", "value", "under", "low", "high"])
-    outcome = simulate(build, tried, question).set_index("outcome").loc["returned_units"]
+    simulated = simulate(build, tried, question) if outcomes is None else outcomes
+    outcome = simulated.set_index("outcome").loc["returned_units"]
     of = outcome["history"] or np.nan  # without a return in the selection nothing says by how much it would change
     ratio, low, high = ((of + outcome[n]) / of for n in ("difference", "low", "high"))
     return found.assign(under=found["value"] * ratio, low=found["low"] * low, high=found["high"] * high)[
@@ -190,9 +194,13 @@ def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
             (None, 14, 30, 60), (None, 1.0, 2.0, 4.0), (False, True), (None, "received"), (None, 1.25)
         )
     ]
-    rows = []
+    rows, cells, desks = [], dict[Scenario, pd.DataFrame](), dict[float, np.ndarray[Any, Any]]()
+    behaviour = _parameters(1)
     for tried in grid:
-        found = _outcome(_cells(history, tried, build), tried, _parameters(1), history.attrs)
+        free = replace(tried, fee=None)  # a fee moves no date, cost or kilogram
+        if free not in cells:
+            cells[free] = _cells(history, free, desks)
+        found = _outcome(cells[free], tried, behaviour, history.attrs)
         rows.append(
             {
                 **{
@@ -216,6 +224,17 @@ def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
 
 
 def _history(build: Build, question: Question) -> pd.DataFrame:
+    """Read the returns that came back; the last selection is kept, unless it is large: a page asks much of one."""
+    key = repr(question)
+    known: tuple[str, pd.DataFrame] | None = build.cache.get("history")
+    if known is None or known[0] != key:
+        known = key, _read(build, question)
+        if len(known[1]) <= _KEPT_ROWS:
+            build.cache["history"] = known
+    return known[1]
+
+
+def _read(build: Build, question: Question) -> pd.DataFrame:
     """Read the returns that came back, one row a lot.
 
     Columns: units, margin undone, costs, kilograms, stages; and what was sold.
@@ -301,15 +320,17 @@ def _lots_of(question: BoundQuestion) -> Any:
     )
 
 
-def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame:
+def _cells(history: pd.DataFrame, tried: Scenario, desks: dict[float, np.ndarray[Any, Any]]) -> pd.DataFrame:
     """Move dates, costs and kilograms as the scenario says, and sum to the cells that behaviour tells apart.
 
-    Columns: method, late, refunded.
+    Columns: method, late, refunded. What a desk of some capacity does to this history is kept in `desks`.
     """
     h = history.copy(deep=False)
     refunded = h["refunded_at"]
     if tried.inspection is not None:
-        later = np.nan_to_num(_desk(h, tried.inspection) - _desk(h, 1.0))
+        for capacity in {tried.inspection, 1.0} - set(desks):
+            desks[capacity] = _desk(h, capacity)
+        later = np.nan_to_num(desks[tried.inspection] - desks[1.0])
         refunded = refunded + pd.to_timedelta(later, unit="D")
     if tried.refund_trigger in ("carrier_scan", "received"):
         start = h[f"{tried.refund_trigger}_at"]

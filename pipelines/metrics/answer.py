@@ -23,7 +23,7 @@ from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, Kept
 from pipelines.why import of_other, together, why
 
 
@@ -37,7 +37,14 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     "factor"; `reason` then says how). A number that more than `losses.UNKNOWN` of its rows are lost to is greyed and
     keeps its bounds in low and high. Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
     """
-    bound = ask(key, question, by=by)
+    kept: Kept = build.cache.setdefault("answers", Kept())
+    asked = key, tuple([by] if isinstance(by, str) else by), repr(question)
+    found = kept.get(asked)
+    return kept.keep(asked, _answered(build, ask(key, question, by=by))) if found is None else found
+
+
+def _answered(build: Build, bound: BoundQuestion) -> pd.DataFrame:
+    """Answer a question, as `answer` gives it."""
     chosen = bound.metric
     lacks = _lacks(build, bound)
     without = {s: missing for s, missing in lacks.items() if missing}

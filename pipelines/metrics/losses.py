@@ -250,9 +250,11 @@ def _added(totals: Sequence[Expression]) -> Expression:
 def _spread(frame: pd.DataFrame, ask: BoundQuestion, columns: Sequence[str]) -> pd.DataFrame:
     """Count rows that do not know a dimension in every group they may belong to; gives one row a group."""
     wild, by = _wild(ask), list(ask.by)
-    frame = frame.assign(**frame[list(columns)].fillna(0.0).astype(float).clip(lower=0))
+    known = frame[list(columns)].to_numpy(float, na_value=np.nan)
+    weights = pd.DataFrame(np.where(known > 0, known, 0.0), frame.index, list(columns))
     if not by:
-        return frame[list(columns)]
+        return weights
+    frame = pd.concat([frame.drop(columns=list(columns)), weights], axis=1)
     frame = frame[frame[list(columns)].sum(axis=1) > 0]
     is_wild = frame[wild].fillna(False).astype(bool)
     own = frame[~is_wild.any(axis=1)] if wild else frame
@@ -450,6 +452,10 @@ def _clauses(
     """
     of_where = {"dimension": " or ".join(n.replace("_", " ") for n in _dimensions(ask))}
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
+    amounts = {
+        m: {kind: joined[f"{m}{_SEP}{kind}"].to_numpy(float) for kind in KINDS if f"{m}{_SEP}{kind}" in joined}
+        for m in shares
+    }
     said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
     for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
         for m in sorted(shares, key=lambda m: (-shares[m][row], m)):
@@ -457,9 +463,9 @@ def _clauses(
             if shares[m][row] <= 0:
                 continue
             rest = [
-                why(f"lost_{kind}", share=share(joined[f"{m}{_SEP}{kind}"].iloc[row] / whole), **of_where)
-                for kind in KINDS
-                if f"{m}{_SEP}{kind}" in joined and joined[f"{m}{_SEP}{kind}"].iloc[row] > 0
+                why(f"lost_{kind}", share=share(amount[row] / whole), **of_where)
+                for kind, amount in amounts[m].items()
+                if amount[row] > 0
             ]
             part = (share(known[m][row] / whole) if known[m][row] > 0 else "", nouns[m], together(*rest))
             if part not in said[row]:

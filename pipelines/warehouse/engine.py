@@ -6,10 +6,12 @@ table is declared here. Bulk rows travel as Arrow, never through `read_sql`.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
@@ -264,6 +266,11 @@ class Build:
         """Run a SELECT and give its rows; days and instants come as pandas datetimes, decimals as floats."""
         return self._connection.fetch(statement)
 
+    def forget(self) -> None:
+        """Forget what was fetched: what is fetched next is read."""
+        if isinstance(self._connection, _DuckDB):
+            self._connection.fetched.clear()
+
     def close(self) -> None:
         """Let go of the build."""
         self._connection.close()
@@ -346,6 +353,43 @@ def looked_up(keys: "pd.Series[Any]", known: "pd.Series[Any] | Mapping[Any, Any]
     return pd.Series(known.reindex(pd.Index(keys)).array, index=keys.index, name=keys.name)
 
 
+class Kept:
+    """Short frames that were worked out of a build, which does not change: those asked for last.
+
+    A page asks much twice: a number beside its change, the same sums for two numbers. A frame is given as a copy,
+    which takes nothing until somebody writes to it.
+    """
+
+    most, rows = 400, 1_000
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, pd.DataFrame] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any) -> "pd.DataFrame | None":
+        """Give a frame that was kept under a key, or None."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key].copy(deep=False)
+
+    def keep(self, key: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """Keep a frame, unless it is long, and give it."""
+        if len(frame) > self.rows:
+            return frame
+        with self._lock:
+            self._kept[key] = frame
+            if len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+        return frame.copy(deep=False)
+
+    def clear(self) -> None:
+        """Let go of all of them."""
+        with self._lock:
+            self._kept.clear()
+
+
 class _DuckDB:
     """Cursors are handed from one fetch to the next, one at a time each, so threads may share the build."""
 
@@ -361,6 +405,7 @@ class _DuckDB:
         lock(self._base)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._written = lru_cache(500)(self._write)
+        self.fetched = Kept()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -377,9 +422,15 @@ class _DuckDB:
         return text % names if names else text.replace("%%", "%"), dict(compiled.params)
 
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
+        text, values = self._written(statement)
+        key = text, tuple((name, type(value), repr(value)) for name, value in values.items())
+        found = self.fetched.get(key)
+        return self.fetched.keep(key, self._read(statement, text, values)) if found is None else found
+
+    def _read(self, statement: Select[Any], text: str, values: dict[str, Any]) -> "pd.DataFrame":
         cursor = self.cursor()
         try:
-            return _frame(cursor.execute(*self._written(statement)).to_arrow_table(), statement)
+            return _frame(cursor.execute(text, values).to_arrow_table(), statement)
         except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.CatalogException) as error:
             # a page that is damaged, a table that is gone
             told = str(error).splitlines()[0][:100]

@@ -1,7 +1,8 @@
 """The five places, walked in a real Chromium as each reader walks them.
 
 From the first screen to what the reader came for: clicks are counted (a click into a field among them, typing not),
-seconds are told and have no bar. A reader of one market tries every door; no request leaves this machine.
+seconds are told and have no bar. A reader of one market tries every door; no request leaves this machine. Then what a
+page of a large shop takes of the server.
 """
 
 import re
@@ -31,7 +32,7 @@ FIRST_ROW = {"x": 17, "y": 52}  # of a table, its box to tick
 
 
 def claims() -> Iterator[Claim]:
-    """Walk as every reader, then as one of a single market, and count what left this machine."""
+    """Walk as every reader, then as one of a single market, count what left this machine, and take the times."""
     with tempfile.TemporaryDirectory() as place:
         both = _places_doors.shop(Path(place))
         with launched() as browser:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared import access
+from dashboard.shared.memory import remembered
 from dashboard.shared.queries import (
     PageQuestion,
     Source,
@@ -18,7 +19,6 @@ from dashboard.shared.queries import (
     days,
     opened,
     question_of,
-    remembered,
     stands_alone,
 )
 from dashboard.shared.whole import kept, whole_shop
@@ -30,7 +30,7 @@ from pipelines.warehouse import vocabulary
 SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the variance below which one is left out
 
 
-@remembered()
+@remembered
 def by_status(asked: PageQuestion, dimension: str) -> pd.DataFrame:
     """Give emissions per group and what they rest on.
 
@@ -41,7 +41,7 @@ def by_status(asked: PageQuestion, dimension: str) -> pd.DataFrame:
     return found.set_axis(["label", "status", *about], axis=1).dropna(subset=["label"])
 
 
-@remembered()
+@remembered
 def lanes(asked: PageQuestion) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
     found = analyses.lanes(opened(asked.source), question_of(asked, "lanes"))
@@ -55,7 +55,7 @@ def parameter(name: str) -> float:
     return factors.parameter(*name.partition(".")[::2])
 
 
-@remembered()
+@remembered
 def tornado(asked: PageQuestion) -> pd.DataFrame:
     """List what makes the total's interval wide, widest first, and what measuring it costs and takes off.
 
@@ -65,13 +65,13 @@ def tornado(asked: PageQuestion) -> pd.DataFrame:
     return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
 
 
-@remembered()
+@remembered
 def parcels(asked: PageQuestion) -> pd.DataFrame:
     """Count parcels by what they emit, all in."""
     return analyses.parcels(opened(asked.source), question_of(asked, "parcels"))
 
 
-@remembered()
+@remembered
 def levers(asked: PageQuestion) -> pd.DataFrame:
     """List levers on the returns of the period."""
     return analyses.levers(opened(asked.source), question_of(asked, "levers"))
@@ -82,7 +82,7 @@ def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
     return found.rename(columns={"lever": "label", "kg_co2e": "value"})[["label", "value"]].dropna()
 
 
-@remembered()
+@remembered
 def emission_causes(asked: PageQuestion) -> pd.DataFrame:
     """Split the change of emissions per 100 units sold against the days compared with; empty where there are none."""
     if not can_compare(asked) or asked.against is None:
@@ -93,7 +93,7 @@ def emission_causes(asked: PageQuestion) -> pd.DataFrame:
     )
 
 
-@remembered()
+@remembered
 def fates(asked: PageQuestion) -> pd.DataFrame:
     """Give the share of each fate of inspected goods, counted by units, weight and value: label, part, value."""
     found = []
@@ -117,7 +117,7 @@ def closed_months(asked: PageQuestion) -> pd.DataFrame:
     return kept(asked.source, closing.restatements).iloc[::-1].reset_index(drop=True)
 
 
-@remembered(1)
+@remembered
 def months_to_close(source: Source) -> list[str]:
     """Name the months that can be closed, newest first."""
     return closing.to_close(opened(source))
@@ -153,7 +153,7 @@ def carbon_report(asked: PageQuestion, form: str) -> bytes:
     return write(found)
 
 
-@remembered()
+@remembered
 def legs(asked: PageQuestion, activity: str = "") -> pd.DataFrame:
     """List the newest legs behind the emissions, or those of one activity, with their ids."""
     question = question_of(asked, "kg_co2e").under(**({"activity": [activity]} if activity else {}))
@@ -165,7 +165,7 @@ def trace(asked: Source, leg_id: str) -> dict[str, Any]:
     return analyses.trace(opened(asked), leg_id)
 
 
-@remembered(1)
+@remembered
 def outlines() -> list[list[list[float]]]:
     """Read the outlines of countries: lines of longitude and latitude."""
     lines: list[list[list[float]]] = json.loads(Path(__file__).with_name("outlines.json").read_text(encoding="utf-8"))[

@@ -2,13 +2,14 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import ENTRIES, PageQuestion, Source, by_month, opened, question_of, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import PageQuestion, Source, by_month, opened, question_of
 from pipelines import analyses
 from pipelines.outputs import journal as files
 from pipelines.settings import Settings
 
 
-@remembered()
+@remembered
 def three_bases(asked: PageQuestion) -> pd.DataFrame:
     """Give each month's returns as the three days count them.
 
@@ -24,7 +25,7 @@ def three_bases(asked: PageQuestion) -> pd.DataFrame:
     return pd.concat(found, axis=1, sort=False).sort_index().reset_index()
 
 
-@remembered()
+@remembered
 def bridge(asked: PageQuestion, name: str, column: str) -> pd.DataFrame:
     """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
     found = _reconciliation(asked)
@@ -33,7 +34,7 @@ def bridge(asked: PageQuestion, name: str, column: str) -> pd.DataFrame:
     return kept[["step", "kind", column]].rename(columns={column: "amount"}).reset_index(drop=True)
 
 
-@remembered()
+@remembered
 def _reconciliation(asked: PageQuestion) -> pd.DataFrame:
     keys = ("confirmed_units", "returned_units", "refunded_units", "refund_amount")
     return analyses.reconciliation(
@@ -41,7 +42,7 @@ def _reconciliation(asked: PageQuestion) -> pd.DataFrame:
     )
 
 
-@remembered()
+@remembered
 def accrual(asked: PageQuestion, *by: str) -> pd.DataFrame:
     """Give what to book at the last day of the view for returns not settled.
 
@@ -54,13 +55,13 @@ def accrual(asked: PageQuestion, *by: str) -> pd.DataFrame:
     return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def accrual_backtest(asked: PageQuestion) -> pd.DataFrame:
     """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
     return analyses.accrual_backtest(opened(asked.source), question_of(asked, "returns_to_come_value").undated())
 
 
-@remembered()
+@remembered
 def months(source: Source) -> tuple[str, ...]:
     """List the months that can be rolled forward, the last complete one first, then the newest first."""
     build = opened(source)
@@ -69,7 +70,7 @@ def months(source: Source) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*([last] if last else []), *known]))
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def roll_forward(asked: PageQuestion, month: str) -> analyses.RollForward:
     """Roll the liability and the asset of a month forward; the days of the view do not matter."""
     question = question_of(asked, "returns_to_come_value").undated()

@@ -2,18 +2,19 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import SHOWN_STYLES, PageQuestion, crossed, opened, question_of, remembered, stands_alone
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import SHOWN_STYLES, PageQuestion, crossed, opened, question_of, stands_alone
 from pipelines import analyses
 from pipelines.people import work
 
 
-@remembered()
+@remembered
 def waterfall(asked: PageQuestion) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it."""
     return analyses.waterfall(opened(asked.source), question_of(asked, "margin_erosion", "gross_margin"))
 
 
-@remembered()
+@remembered
 def erosion(asked: PageQuestion) -> pd.DataFrame:
     """Give the margin lost per category and what became of the goods: label, part, value."""
     found = crossed(asked, "margin_erosion", "category", "outcome")[["category", "outcome", "value"]].set_axis(
@@ -25,7 +26,7 @@ def erosion(asked: PageQuestion) -> pd.DataFrame:
 EROSION_CUTS = analyses.EROSION_CUTS
 
 
-@remembered()
+@remembered
 def erosion_by(asked: PageQuestion, by: str) -> pd.DataFrame:
     """Cut the erosion of margin by what no metric knows, per unit sold and returned."""
     found = analyses.erosion_by(opened(asked.source), by, question_of(asked, "margin_erosion", "erosion_by"))
@@ -34,32 +35,32 @@ def erosion_by(asked: PageQuestion, by: str) -> pd.DataFrame:
     return found.head(SHOWN_STYLES)
 
 
-@remembered()
+@remembered
 def cost_tornado(asked: PageQuestion) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""
     return analyses.cost_tornado(opened(asked.source), question_of(asked, "return_cost")).head(10)
 
 
-@remembered()
+@remembered
 def claims(asked: PageQuestion) -> pd.DataFrame:
     """List lost parcels, marked where they are to claim (is_listed)."""
     return work.to_claim(analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount")))
 
 
-@remembered()
+@remembered
 def lost_sales(asked: PageQuestion) -> pd.DataFrame:
     """Estimate the margin missed while goods were away."""
     return analyses.lost_sales(opened(asked.source), question_of(asked, "lost_sales"))
 
 
-@remembered()
+@remembered
 def repeat_rates(asked: PageQuestion) -> pd.DataFrame:
     """Say how many customers ordered again, by what became of their order."""
     stands_alone(asked)
     return analyses.repeat_rates(opened(asked.source))
 
 
-@remembered()
+@remembered
 def markdown_curve(asked: PageQuestion) -> pd.DataFrame:
     """Estimate what goods lose a week."""
     stands_alone(asked)

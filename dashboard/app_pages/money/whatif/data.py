@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared import access
-from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of
 from dashboard.shared.whole import whole_shop
 from pipelines import analyses, factors
 from pipelines.errors import BackhaulError
@@ -13,17 +14,18 @@ from pipelines.people import scenarios
 from pipelines.settings import Settings
 
 
-@remembered()
+@remembered
 def forward(asked: PageQuestion, tried: analyses.Scenario) -> pd.DataFrame:
     """Give the next weeks of returned units under a scenario beside the forecast.
 
     Columns: week, value (with it), low, high, naive (as it is).
     """
-    found = analyses.forward(opened(asked.source), tried, question_of(asked, "simulate"))
+    question, outcomes = question_of(asked, "simulate"), simulated(asked, tried)
+    found = analyses.forward(opened(asked.source), tried, question, outcomes=outcomes)
     return found.rename(columns={"value": "naive", "under": "value"})
 
 
-@remembered()
+@remembered
 def simulated(asked: PageQuestion, tried: analyses.Scenario) -> pd.DataFrame:
     """Re-run the returns of the orders of the period."""
     return analyses.simulate(opened(asked.source), tried, question_of(asked, "simulate"))
@@ -43,7 +45,7 @@ def compared(asked: PageQuestion) -> pd.DataFrame:
     return pd.DataFrame(rows).T.round(6).add(0.0).rename_axis("name").reset_index()  # no minus before a zero
 
 
-@remembered()
+@remembered
 def pareto(asked: PageQuestion) -> pd.DataFrame:
     """Try a grid of policies."""
     return analyses.pareto(opened(asked.source), question_of(asked, "simulate"))

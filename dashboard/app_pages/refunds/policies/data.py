@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.shared.queries import Source, days, opened, policy, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import Source, days, opened, policy
 from dashboard.shared.whole import changing, kept
 from pipelines.people import policies, policy_text
 
 
-@remembered()
+@remembered
 def policy_versions(asked: Source) -> pd.DataFrame:
     """List the versions of policies, newest first."""
     return policies.versions(opened(asked)).rename(columns={"market": "country"})

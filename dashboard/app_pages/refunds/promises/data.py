@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from dashboard.shared.memory import remembered
 from dashboard.shared.queries import (
     EVERY_ROW,
     POLICY_STAGES,
@@ -12,7 +13,6 @@ from dashboard.shared.queries import (
     number,
     opened,
     question_of,
-    remembered,
     table,
     undated,
 )
@@ -23,7 +23,7 @@ from pipelines.warehouse.engine import looked_up
 SHOWN_GROUPS = 15  # of the states of promises, in their chart
 
 
-@remembered()
+@remembered
 def stages(asked: PageQuestion) -> pd.DataFrame:
     """Give each stage's waits in days and the promise on it.
 
@@ -68,7 +68,7 @@ def funnel(asked: PageQuestion) -> pd.DataFrame:
     return found.sort_values("label", key=lambda s: s.map(_WAY.index), ignore_index=True)
 
 
-@remembered()
+@remembered
 def ways_back(asked: PageQuestion) -> pd.DataFrame:
     """Cross where it was bought with where it came back.
 
@@ -92,13 +92,13 @@ def promise_names(asked: PageQuestion) -> list[str]:
     return list(dict.fromkeys(promise_states(asked)["label"]))
 
 
-@remembered()
+@remembered
 def control(asked: PageQuestion, promise: str) -> pd.DataFrame:
     """Give the control chart of a promise, week by week; the days of the view do not matter."""
     return analyses.control_chart(opened(asked.source), promise, question_of(asked, "promise_kept").undated())
 
 
-@remembered()
+@remembered
 def offer(asked: PageQuestion, promise: str, at: float) -> analyses.Offer | None:
     """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
     found = analyses.offers(
@@ -107,20 +107,20 @@ def offer(asked: PageQuestion, promise: str, at: float) -> analyses.Offer | None
     return found[0] if found else None
 
 
-@remembered()
+@remembered
 def offers(asked: PageQuestion, promise: str, at: float) -> pd.DataFrame:
     """List the promise that could be made today lane by lane, busiest first."""
     found = analyses.offers(opened(asked.source), promise, at, question_of(asked, "promise_at").undated())
     return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
 
 
-@remembered()
+@remembered
 def milestones(asked: PageQuestion) -> pd.DataFrame:
     """List open returns by the latest day of each step that keeps the refund's date; the days do not matter."""
     return analyses.milestones(opened(asked.source), question_of(asked, "promise_kept").undated())
 
 
-@remembered()
+@remembered
 def owed(asked: PageQuestion) -> pd.DataFrame:
     """List open withdrawals that the law adds to, or will within five days; the days of the view do not matter."""
     question = question_of(asked, analyses.OWED_KEY).undated()
@@ -139,7 +139,7 @@ def waiting_by(asked: PageQuestion, dimension: str) -> pd.DataFrame:
     return by(undated(asked), "margin_waiting", dimension)
 
 
-@remembered()
+@remembered
 def promise_states(asked: PageQuestion, dimension: str = "promise_id") -> pd.DataFrame:
     """Count returns under promise per group.
 

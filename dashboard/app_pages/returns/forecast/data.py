@@ -2,14 +2,15 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import PageQuestion, opened, question_of, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import PageQuestion, opened, question_of
 from pipelines import analyses
 from pipelines.analyses.forecast import CUTS, MEASURES
 
 FORECASTS, FORECAST_CUTS = MEASURES, CUTS
 
 
-@remembered()
+@remembered
 def forecast(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """Forecast the next weeks under the filters; the period plays no part.
 

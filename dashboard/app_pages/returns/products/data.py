@@ -6,17 +6,9 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared import access
+from dashboard.shared.memory import remembered
 from dashboard.shared.names import styles
-from dashboard.shared.queries import (
-    ENTRIES,
-    SHOWN_STYLES,
-    PageQuestion,
-    Source,
-    opened,
-    question_of,
-    remembered,
-    stands_alone,
-)
+from dashboard.shared.queries import SHOWN_STYLES, PageQuestion, Source, opened, question_of, stands_alone
 from dashboard.shared.whole import whole_shop
 from pipelines import analyses
 from pipelines.people import actions as actions_people
@@ -61,7 +53,7 @@ def to_look_at(ranked: pd.DataFrame) -> pd.DataFrame:
     return work.to_look_at(ranked)
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def product(asked: PageQuestion, style_id: str) -> analyses.ProductProfile:
     """Gather what the page of one style shows."""
     return analyses.product_profile(opened(asked.source), style_id, question_of(asked, "product_return_rate"))
@@ -126,7 +118,7 @@ def measured(asked: PageQuestion, kind: str, action_id: int | None = None) -> pi
     return _measured(asked.source, tuple((a.action_id, a.updated_at) for a in logged), kind, action_id)
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def _measured(
     asked: Source, logged: tuple[tuple[int, dt.datetime], ...], kind: str, action_id: int | None
 ) -> pipelines_actions.Measured:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 
+from dashboard.shared.memory import remembered
 from dashboard.shared.queries import (
-    ENTRIES,
     PageQuestion,
     Source,
     by_month,
@@ -13,7 +13,6 @@ from dashboard.shared.queries import (
     doubted,
     opened,
     question_of,
-    remembered,
     stands_alone,
     table,
     undated,
@@ -25,7 +24,7 @@ from pipelines.analyses.return_drivers import Worth
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 
 
-@remembered()
+@remembered
 def cohorts(asked: PageQuestion) -> pd.DataFrame:
     """Give each month's observed and expected final rate.
 
@@ -41,7 +40,7 @@ def cohorts(asked: PageQuestion) -> pd.DataFrame:
     )
 
 
-@remembered()
+@remembered
 def rate_change(asked: PageQuestion) -> pd.DataFrame:
     """Explain the change of a shop system's own figure: step, kind (total or step), amount (share)."""
     if asked.against is None or not can_compare(asked):
@@ -56,7 +55,7 @@ def rate_change(asked: PageQuestion) -> pd.DataFrame:
     return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
 
 
-@remembered()
+@remembered
 def same_window(asked: PageQuestion, *by: str) -> pd.DataFrame:
     """Compare both periods within the window both have lived through.
 
@@ -74,7 +73,7 @@ def same_window(asked: PageQuestion, *by: str) -> pd.DataFrame:
     return found.rename(columns={by[0]: "label"}) if by and len(found) else found
 
 
-@remembered()
+@remembered
 def customers(asked: PageQuestion) -> analyses.Concentration:
     """Say how returns gather on customers."""
     return analyses.customer_concentration(
@@ -82,7 +81,7 @@ def customers(asked: PageQuestion) -> analyses.Concentration:
     )
 
 
-@remembered()
+@remembered
 def development(asked: PageQuestion) -> pd.DataFrame:
     """Give each category's best known development curve: category, day, share, caution, reason.
 
@@ -99,14 +98,14 @@ def development(asked: PageQuestion) -> pd.DataFrame:
     return doubted(replace(undated(asked), where=()), shown, "observed_return_rate")
 
 
-@remembered()
+@remembered
 def drift(asked: PageQuestion) -> pd.DataFrame:
     """Say per category whether returns still arrive as the curve says."""
     stands_alone(asked)
     return analyses.drift(opened(asked.source))
 
 
-@remembered(ENTRIES // 8)
+@remembered
 def backtest(asked: PageQuestion, days_ago: int, by: str | None = None) -> pd.DataFrame:
     """Lay what would have been said so many days ago beside what has come, a month (and category) a row.
 
@@ -128,7 +127,7 @@ def models(asked: PageQuestion) -> dict[str, str]:
     return {source: version.why_not for source, version in model_report.models(opened(asked.source)).items()}
 
 
-@remembered()
+@remembered
 def weights(asked: PageQuestion, source: str) -> pd.DataFrame:
     """Give what a source's model weighs. Columns: label, value (share), least, most."""
     stands_alone(asked)
@@ -136,14 +135,14 @@ def weights(asked: PageQuestion, source: str) -> pd.DataFrame:
     return return_drivers.weights(version).rename(columns={"feature": "label"})
 
 
-@remembered()
+@remembered
 def dependence(asked: PageQuestion, source: str) -> pd.DataFrame:
     """Give the mean probability by the value of a feature. Columns: feature, value, probability, lines."""
     stands_alone(asked)
     return return_drivers.dependence(model_report.models(opened(asked.source))[source])
 
 
-@remembered()
+@remembered
 def judged(asked: PageQuestion, source: str) -> dict[str, float]:
     """Give the measures of a model on later lines by their name."""
     stands_alone(asked)
@@ -152,7 +151,7 @@ def judged(asked: PageQuestion, source: str) -> dict[str, float]:
     return dict(zip(found["measure"], found["value"].astype(float), strict=True)) if len(found) else {}
 
 
-@remembered()
+@remembered
 def baskets(asked: PageQuestion, source: str) -> pd.DataFrame:
     """Give the lines of late by driver. Columns: label, lines, of_lines, value, others, returns."""
     stands_alone(asked)
@@ -161,7 +160,7 @@ def baskets(asked: PageQuestion, source: str) -> pd.DataFrame:
     return found.rename(columns={"driver": "label"})
 
 
-@remembered()
+@remembered
 def worth(asked: PageQuestion, source: str, threshold: float, prevented: float) -> Worth:
     """Say what a warning would have been worth of late."""
     stands_alone(asked)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.shared.findings import FEWEST
+from dashboard.shared.memory import remembered
 from dashboard.shared.queries import (
     Change,
     PageQuestion,
@@ -18,7 +19,6 @@ from dashboard.shared.queries import (
     number,
     opened,
     question_of,
-    remembered,
     table,
 )
 from models import periods
@@ -28,7 +28,7 @@ from pipelines.people import actions
 from pipelines.settings import Settings
 
 
-@remembered()
+@remembered
 def flow(asked: PageQuestion) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
     found = analyses.flow(opened(asked.source), question_of(asked, "sold_units", "returned_units"))
@@ -46,7 +46,7 @@ MOVEMENTS = (
 )
 
 
-@remembered()
+@remembered
 def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
     """List the changes beyond noise, all of them held together: metric, dimension, group, page, change."""
     if not can_compare(asked):
@@ -69,7 +69,7 @@ PROMISES = ("legal_refund", "request_to_refund", "refund")
 """Promises on the customer's money: the control charts that the first sentence may come from."""
 
 
-@remembered()
+@remembered
 def control(asked: PageQuestion, promise: str) -> pd.DataFrame:
     """Give the control chart of a promise, week by week; the days of the view do not matter."""
     return analyses.control_chart(opened(asked.source), promise, question_of(asked, "promise_kept").undated())
@@ -96,7 +96,7 @@ def open_actions(asked: Source) -> list[actions.Action]:
     return sorted(listed, key=lambda one: one.due_on or dt.date.max)
 
 
-@remembered()
+@remembered
 def parcels_to_claim(asked: PageQuestion) -> pd.DataFrame:
     """List lost parcels that a carrier still has to pay for, the most pressing first."""
     found = analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))

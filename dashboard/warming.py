@@ -1,0 +1,203 @@
+"""The server warms itself: what its readers ask first is answered before they ask.
+
+A process of its own at the lowest priority opens each page of the newest build as it is opened first, then page by
+page under each single filter, and hands over what was remembered: the very answers that the same questions get, within
+the scope that they were asked in. The next build ends it and begins another. Nothing is written.
+"""
+
+import gc
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from pickle import PicklingError  # nosec B403: nothing is read by it; a process of ours tells its parent
+from typing import Any
+
+from dashboard import app_pages
+from dashboard.shared import access, filters, places, queries
+from dashboard.shared.memory import MEMORY
+from pipelines.access import OWNER, Reader, load_readers
+from pipelines.cli.pages import environment
+from pipelines.errors import BackhaulError
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_id
+
+LOOK_S = 2.0  # between two looks at which build readers see
+FIRST = ("today", "try-policy")
+"""Pages that are opened under each single filter before others are: the lines of numbers and the grid of policies."""
+ADDRESSES = tuple(sheet.address for sheet in places.SHEETS if sheet.place != "settings")
+OWN = frozenset({"statements", "history"})  # of what a build's readers worked out: what stays in their process
+_PAGE = Path(__file__).with_name("subscribed_page.py")
+MOST_SECONDS = 900  # for one page
+
+
+class Warming:
+    """What warms a server: it looks which build readers see, and has its first questions answered."""
+
+    def __init__(self, settings: Settings, addresses: Sequence[str] = ADDRESSES) -> None:
+        self.build_id: str | None = None  # whose questions are all answered
+        self.answers = 0
+        self._settings, self._addresses = settings, tuple(addresses)
+
+    def begin(self) -> None:
+        """Begin, beside the server, until it ends."""
+        threading.Thread(target=self._watch, name="warming", daemon=True).start()
+
+    def _watch(self) -> None:
+        import_pages()
+        while True:
+            build_id = current_id(self._settings.warehouse)
+            if build_id is not None and build_id != self.build_id:
+                self.warm(build_id)
+            time.sleep(LOOK_S)
+
+    def warm(self, build_id: str) -> None:
+        """Have the first questions of a build answered and remember what comes, unless another build takes over.
+
+        It begins with room: what was answered of earlier builds is forgotten.
+        """
+        settings = self._settings
+        MEMORY.forget()
+        with subprocess.Popen(
+            [sys.executable, "-P", __file__, str(settings.warm_minutes), *self._addresses],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a page that fails here says so where it is opened
+            env=environment(settings.warehouse),
+        ) as child:
+            assert child.stdout is not None
+            told = Connection(os.dup(child.stdout.fileno()), writable=False)
+            try:
+                while current_id(settings.warehouse) == build_id:
+                    if told.poll(LOOK_S):
+                        self._take(told.recv())
+            except (EOFError, OSError):  # it came to its end, or was ended amid a word
+                self.build_id = build_id
+            finally:
+                told.close()
+                child.terminate()
+        _stays()
+
+    def _take(self, told: tuple[str, Any, Any]) -> None:
+        kind, of, found = told
+        if kind == "answer":
+            MEMORY.keep(of, found, takes_room=False)
+            self.answers += 1
+            return
+        name, value = found
+        queries.opened(of).cache.setdefault(name, value)
+
+
+def import_pages() -> None:
+    """Import what pages are made of, so that none waits for it."""
+    for found in pkgutil.walk_packages(app_pages.__path__, f"{app_pages.__name__}."):
+        if not found.name.endswith(".page"):
+            importlib.import_module(found.name)
+    _stays()
+
+
+def _stays() -> None:
+    """Leave what is there out of the collection of garbage: it stays, and each pass would look through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Open pages of the newest build and send what was remembered: first each page, then each under single filters.
+
+    What the process of its own runs, told the minutes of processor time it has, and the addresses.
+    """
+    minutes, addresses, warehouse = float(sys.argv[1]), sys.argv[2:], Settings().warehouse
+    connection = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)  # what pages print is no answer
+    if hasattr(os, "nice"):
+        os.nice(19)
+    MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
+    for source, views in _to_open(warehouse, addresses):
+        _tell_build(connection, source)
+        for address, codes in views:
+            if time.process_time() > 60 * minutes:
+                return
+            opened(address, codes)
+        _tell_build(connection, source)
+
+
+def _to_open(
+    warehouse: Path, addresses: Sequence[str]
+) -> Iterator[tuple[queries.Source, Iterator[tuple[str, dict[str, str]]]]]:
+    """List what is opened, for whom: each page for every scope there is, then single filters of the whole shop."""
+    for reader in readers(warehouse):
+        yield _source_of(reader, warehouse), ((address, {}) for address in addresses)
+    whole = _source_of(OWNER, warehouse)
+    first = [address for address in FIRST if address in addresses]
+    for some in (first, [address for address in addresses if address not in FIRST]):
+        yield whole, ((address, codes) for address in some for codes in cells(whole))
+
+
+def _source_of(reader: Reader, warehouse: Path) -> queries.Source:
+    access.read_as(reader)
+    return queries.source(warehouse)
+
+
+def readers(warehouse: Path) -> list[Reader]:
+    """Name a reader of each scope that somebody reads within, the whole shop first."""
+    try:
+        scopes = load_readers(Settings(warehouse)).scopes
+    except BackhaulError:  # who reads is looked at anew, and told, when somebody does
+        scopes = ()
+    return [OWNER, *(Reader("warming", "viewer", scope) for scope in scopes)]
+
+
+def cells(source: queries.Source) -> list[dict[str, str]]:
+    """List the single filters that the bar offers, one value of each in turn."""
+    listed = [
+        [{filters.widget_key(name): value} for value in values]
+        for name in (*filters.DIMENSIONS, *queries.own_dimensions(source))
+        if len(values := queries.values(source, name)) > 1
+    ]
+    most = max(map(len, listed), default=0)
+    return [values[at] for at in range(most) for values in listed if at < len(values)]
+
+
+def opened(address: str, codes: dict[str, str]) -> bool:
+    """Open a page as a reader does whose address holds these codes; say whether it came to its end."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(_PAGE), default_timeout=MOST_SECONDS)
+    app.session_state["subscribed"] = address
+    for name, code in codes.items():
+        app.query_params[name] = code
+    try:
+        return not app.run().exception
+    except RuntimeError:  # it took too long
+        return False
+
+
+def _tell_build(connection: Connection, source: queries.Source) -> None:
+    """Send what was worked out of a build for any of its answers."""
+    for name, value in list(queries.opened(source).cache.items()):
+        if name not in OWN:
+            _send(connection, "build", source, (name, value))
+
+
+def _send(connection: Connection, kind: str, of: Any, found: Any) -> None:
+    """Send one thing, unless it can only stay in its process; a server that is gone ends this process."""
+    try:
+        whole = ForkingPickler.dumps((kind, of, found))
+    except (PicklingError, AttributeError, TypeError):
+        return
+    try:
+        connection.send_bytes(whole)
+    except OSError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What was answered once: bounded, answered once for all who ask, and the very answers of the facts when warmed."""
+
+import importlib
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard import warming
+from dashboard.shared import memory, queries
+from dashboard.shared.memory import MEMORY, Memory, remembered, weight
+from dashboard.warming import Warming
+from pipelines.access import OWNER
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_id
+
+HOME = Path(dashboard.__file__).parent
+NONE: frozenset[str] = frozenset()
+
+
+def test_what_was_used_longest_ago_goes_first_and_what_has_no_room_is_not_kept() -> None:
+    size = weight("x" * 1000) + weight((1,))
+    kept = Memory(3 * size + 2 * weight(NONE) * 3)
+    for number in (1, 2, 3):
+        kept.keep(("f", (number,), ()), ("x" * 1000, NONE))
+    assert kept.look(("f", (1,), ())) is not None
+    kept.keep(("f", (4,), ()), ("x" * 1000, NONE))
+    assert kept.look(("f", (2,), ())) is None
+    assert kept.look(("f", (1,), ())) is not None
+    kept.keep(("g", (), ()), ("x" * 100_000, NONE))
+    assert kept.look(("g", (), ())) is None
+    kept.keep(("f", (5,), ()), ("x" * 1000, NONE), takes_room=False)
+    assert kept.look(("f", (5,), ())) is None
+    assert len(kept) == 3
+    assert kept.bytes > 0
+    kept.forget("f")
+    assert (len(kept), kept.bytes) == (0, 0)
+
+
+def test_a_frame_weighs_what_its_text_weighs() -> None:
+    assert weight(pd.DataFrame({"a": ["x" * 1000] * 100})) > 100_000 > weight(pd.DataFrame({"a": ["x"] * 100}))
+
+
+def test_those_who_ask_at_once_are_answered_once() -> None:
+    kept, begun, asked = Memory(), threading.Barrier(5), list[int]()
+
+    def slow() -> memory.Answer:
+        asked.append(1)
+        return "answer", NONE
+
+    def reader() -> None:
+        begun.wait()
+        assert kept.answered(("f", (), ()), slow) == ("answer", NONE)
+
+    readers = [threading.Thread(target=reader) for _ in range(5)]
+    for one in readers:
+        one.start()
+    for one in readers:
+        one.join()
+    assert asked == [1]
+    assert not kept._asked
+
+
+def test_what_fails_is_asked_again() -> None:
+    tried: list[int] = []
+
+    @remembered
+    def fails_once(of: int) -> int:
+        tried.append(of)
+        if len(tried) == 1:
+            raise ValueError("once")
+        return of
+
+    with pytest.raises(ValueError, match="once"):
+        fails_once(7)
+    assert [fails_once(7), fails_once(7)] == [7, 7]
+    assert tried == [7, 7]
+
+
+def again(key: memory.Key) -> Any:
+    """Ask anew what was answered."""
+    module, name = key[0].rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(*key[1], **dict(key[2]))
+
+
+def alike(one: Any, other: Any) -> bool:
+    if isinstance(one, pd.DataFrame):
+        pd.testing.assert_frame_equal(one, other)
+        return True
+    return bool(one == other) or repr(one) == repr(other)
+
+
+def test_a_server_that_warmed_itself_answers_as_the_facts_do(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer that was handed over is what the same question gets; Today asks nothing any more, filtered or not."""
+    MEMORY.forget()
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
+    asked: list[memory.Key] = []
+    monkeypatch.setattr(MEMORY, "told", lambda key, _answer: asked.append(key))
+    warmed = Warming(replace(tiny_settings, warm_minutes=15), ("today",))
+    warmed.warm(str(current_id(tiny_settings.warehouse)))
+    assert warmed.build_id == current_id(tiny_settings.warehouse)
+    assert asked == []
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=120).run()
+    assert not app.exception
+    assert asked == []
+    (first, *_) = warming.cells(queries.source(tiny_settings.warehouse))
+    for name, value in first.items():
+        app.session_state[name] = [value]
+    assert not app.run().exception
+    assert asked == []
+    given = dict(MEMORY._kept)
+    assert len(given) == warmed.answers > 20
+    for key in given:
+        assert isinstance(key[1][0], queries.Source | queries.PageQuestion)  # each is of one build, within one scope
+    MEMORY.forget()
+    for key, ((answer, _), _) in given.items():
+        assert alike(answer, again(key)), key
+
+
+def test_each_scope_of_a_reader_is_warmed_and_the_whole_shop_first(copy_of_tiny: Settings) -> None:
+    copy_of_tiny.readers_file.write_text(
+        "version: 1\nreaders:\n"
+        "  - {email: a@example.org, role: viewer, markets: [FR]}\n"
+        "  - {email: b@example.org, role: analyst, markets: [FR]}\n"
+        "  - {email: c@example.org, role: viewer, brands: [Tilleul]}\n",
+        encoding="utf-8",
+    )
+    whole, *others = warming.readers(copy_of_tiny.warehouse)
+    assert whole == OWNER
+    assert [one.scope.text for one in others] == ["markets FR", "brands Tilleul"]
+    copy_of_tiny.readers_file.write_text("nothing of ours", encoding="utf-8")
+    assert warming.readers(copy_of_tiny.warehouse) == [OWNER]
+
+
+def test_cells_take_turns_among_the_filters(sample_settings: Settings) -> None:
+    """The first values of every filter come before the second of any: time that runs out leaves none without."""
+    found = warming.cells(queries.source(sample_settings.warehouse))
+    names = [name for one in found for name in one]
+    assert len(set(names[: len(set(names))])) == len(set(names)) > 4
+    assert len(found) == len({tuple(one.items()) for one in found})
