@@ -202,7 +202,12 @@ class Expressions:
             if word == "first":
                 return f"coalesce({', '.join(parts)})"
             if word == "key":
-                return self._natural_key(parts)
+                if "by" in given and given["by"] != "document":
+                    raise self.mapping.wrong(
+                        given.lines["by"],
+                        "`by:` of a key is `document`: rows are numbered within the document that lists them.",
+                    )
+                return self._natural_key(parts, is_of_document="by" in given)
             return f"nullif(concat_ws({quote(given.get('with', ' '))}, {', '.join(parts)}), '')"
         if word == "start":
             parts = self._parts(given, "start")
@@ -348,15 +353,16 @@ class Expressions:
         is_unread = f"{instant} IS NULL AND {text_sql(text)} IS NOT NULL AND ({condition})"
         return f"CASE WHEN {is_unread} THEN {text} ELSE {found} END"
 
-    def _natural_key(self, parts: list[str]) -> str:
+    def _natural_key(self, parts: list[str], *, is_of_document: bool) -> str:
         """Make an id of a natural key and an occurrence number in its file.
 
         Equal keys are told apart by their rows' content. Exports overlap: a row that two files hold is one row, and so
-        is one of a list whose whole document comes twice in a file.
+        is one of a list whose whole document comes twice in a file. With `is_of_document` they are numbered within
+        their document: another one with the same key is a later state of the same rows.
         """
         content = ", ".join(f"t.{c}" for c in self.main.table.content())
         listed = ", ".join(parts)
-        copy = "".join(f", t.{c}" for c in self.main.table.copies())
+        copy = "".join(f", t.{c}" for c in self.main.table.copies(are_all_told_apart=is_of_document))
         number = self._window(f"row_number() OVER (PARTITION BY {listed}, t._file{copy} ORDER BY {content})")
         return f"concat_ws('/', {listed}, {number})"
 

@@ -19,6 +19,7 @@ from pipelines.sources.tables.objects import stage_objects
 from pipelines.sources.tables.parquet import parquet_columns, stage_parquet
 from pipelines.sources.tables.parts import (
     COPY,
+    DOCUMENT,
     JSON,
     KINDS,
     PARQUET,
@@ -83,13 +84,13 @@ class Table:
             return [self.columns.setdefault("", f"c{len(self.columns)}")]  # no heading is empty: the rows' own text
         return [c for h in self.headings if (c := self.column(h))]
 
-    def copies(self) -> list[str]:
+    def copies(self, *, are_all_told_apart: bool) -> list[str]:
         """Give the column that numbers the copies of a document with a list in it, delivered more than once.
 
-        None for other rows.
+        With `are_all_told_apart` it numbers all documents. None for other rows.
         """
         if any(part.objects and len(part.objects.levels) > 1 for part in self.parts):
-            return [self.columns.setdefault(COPY, f"c{len(self.columns)}")]
+            return [self.columns.setdefault(DOCUMENT if are_all_told_apart else COPY, f"c{len(self.columns)}")]
         return []
 
     def build(self) -> None:
@@ -108,8 +109,9 @@ class Table:
         chosen = {plain(str(c)) for c in fill["columns"]} if fill and "columns" in fill else None
         by = part.find(str(fill["by"])) if fill and "by" in fill else None
         for heading, column in self.columns.items():
-            if heading == COPY:
-                columns.append(f"{part.objects.copy() if part.objects else 1} AS {column}")
+            if heading in (COPY, DOCUMENT):
+                number = "1" if not part.objects else "document" if heading == DOCUMENT else part.objects.copy()
+                columns.append(f"{number} AS {column}")
                 continue
             value = part.objects.text() if part.objects and not heading else part.find(heading) if heading else None
             value = value or "NULL::VARCHAR"

@@ -34,7 +34,7 @@ LINES = (
 LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
 csv.field_size_limit(LONGEST_LINE)
-COPY = "\0"  # stands for the number of a document among its copies; no heading is it
+COPY, DOCUMENT = "\0", "\1"  # stand for the number of a document, among its copies and among all; no headings
 LIST_HINT = "`{path}` is a list: `read: {{each: {path}}}` makes a row of each of its items, `{path}.0` takes the first."
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared import access
-from dashboard.shared.queries import Source, remembered
+from dashboard.shared.memory import remembered
+from dashboard.shared.queries import Source
 from dashboard.shared.whole import changing, kept, whole_shop
 from pipelines import metrics, upload
 from pipelines.analyses import unlocks
@@ -108,7 +109,7 @@ def entries(asked: Source) -> list[Entry]:
     return [] if asked.scope else history.history(whole_shop(asked), keys=())
 
 
-@remembered()
+@remembered
 def differences(asked: Source, first: str, second: str) -> Differences:
     """Compare two kept builds."""
     return load_differences.compare(whole_shop(asked), first, second)
