@@ -25,7 +25,8 @@ from tests.pages import ADDRESSES
 SHEETS = Path(__file__).parent / "looks"
 HEIGHT, BLOCK = 1800, 12
 APART = 40  # of 255, in a channel of a block, that an eye sees
-MOST = 0.06  # of the blocks of a page that may be so far apart
+DRAWN = 6  # of 255, by which a block differs from the ground of its page
+MOST = 0.15  # of the blocks that something is drawn on that may be so far apart
 THEMES = ("light", "dark")
 _THEME = tomllib.loads((Path(dashboard.__file__).parent / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
 _GROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
@@ -98,15 +99,18 @@ def kept(window: Window, theme: str) -> dict[str, Blocks]:
 
 
 def apart(seen: Blocks, known: Blocks) -> float:
-    """Give the share of a page's blocks that look otherwise than they did.
+    """Give the share of the blocks with anything on them, now or then, that look otherwise than they did.
 
-    >>> before = np.zeros((2, 2, 3), dtype=np.int16)
+    >>> before = np.zeros((2, 3, 3), dtype=np.int16)
+    >>> before[0, 1] = 200
     >>> after = before.copy()
     >>> after[0, 0, 1] = 255
     >>> apart(after, before), apart(before, before)
-    (0.25, 0.0)
+    (0.5, 0.0)
     """
-    return float((np.abs(seen - known).max(axis=2) > APART).mean())
+    ground = np.median(known.reshape(-1, 3), axis=0)
+    drawn = (np.abs(np.stack([seen, known]) - ground).max(axis=(0, 3)) > DRAWN).sum()
+    return float((np.abs(seen - known).max(axis=2) > APART).sum() / max(drawn, 1))
 
 
 def keep(window: Window, looks: Mapping[str, Mapping[str, Blocks]]) -> None:

@@ -353,7 +353,7 @@ class Expressions:
         is_unread = f"{instant} IS NULL AND {text_sql(text)} IS NOT NULL AND ({condition})"
         return f"CASE WHEN {is_unread} THEN {text} ELSE {found} END"
 
-    def _natural_key(self, parts: list[str], *, is_of_document: bool) -> str:
+    def _natural_key(self, parts: list[str], *, is_of_document: bool = False) -> str:
         """Make an id of a natural key and an occurrence number in its file.
 
         Equal keys are told apart by their rows' content. Exports overlap: a row that two files hold is one row, and so
