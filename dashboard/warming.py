@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from pickle import PicklingError  # nosec B403: nothing is read by it; a process of ours tells its parent
+from pickle import PicklingError  # nosec B403
 from typing import Any
 
 from dashboard import app_pages
