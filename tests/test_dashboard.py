@@ -437,8 +437,8 @@ def test_the_numbers_of_a_page_lead_to_their_rows(
 def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened = app(tiny_settings.warehouse, monkeypatch).run()
     for page in ADDRESSES:
-        opened = app(tiny_settings.warehouse, monkeypatch).run()
         turn(opened, page).run()
         groups = [b.key for b in opened.button if re.fullmatch(r"(tiles|figures)_.*_rows", str(b.key))]
         assert bool(groups) >= bool(opened.metric or lines(opened)), page

@@ -133,12 +133,13 @@ def _cells(one: Line, so_far: str, is_dark: bool, is_narrow: bool) -> list[str]:
     change = {"colour": colours[one.colour], "change": escape(one.change)}
     value = mark["value"].format(value=escape(one.value))
     inner = [mark["below"].format(value=value, **change)] if is_narrow else [value, mark["change"].format(**change)]
-    width, of_image = ("84px", "72") if is_narrow else ("22%", "100%")
+    width, of_image = ("60px", "52") if is_narrow else ("22%", "100%")
+    of_name = "40%" if is_narrow else "auto"
     said = f"{one.name} ({so_far})" if any(one.is_young) else one.name
     drawn = spark(said, one.months, one.is_young, colours["line"], of_image, one.targets)
     target = mark["target"].format(colour=colours[one.target_colour], target=escape(one.target)) if one.target else ""
     return [
-        mark["name"].format(name=escape(one.name), target=target),
+        mark["name"].format(name=escape(one.name), target=target, width=of_name),
         *(mark["cell"].format(about=about, inner=text) for text in inner),
         mark["drawn"].format(width=width, inner=drawn),
     ]

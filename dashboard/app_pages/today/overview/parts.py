@@ -191,7 +191,10 @@ def _logged(words: Words, one: Any, currency: str) -> Card:
 
 
 def show_cards(words: Words, found: Sequence[Card]) -> None:
-    """Show what to do first: who, until when, what is at stake, and the way to where it is done."""
+    """Show what to do first: who, until when, what is at stake, and the way to where it is done.
+
+    A telephone leaves out that nobody has it yet: its first screen is for the numbers too.
+    """
     if not found:
         st.caption(words("do.nothing"))
         return
@@ -199,10 +202,12 @@ def show_cards(words: Words, found: Sequence[Card]) -> None:
         for card in found:
             with st.container(border=not is_telephone(), gap=None, height="stretch"):
                 linked(words, card.finding)
-                facts = [words.pair(words("do.owner"), card.owner or words("do.nobody"))]
+                owner = card.owner or ("" if is_telephone() else words("do.nobody"))
+                facts = [words.pair(words("do.owner"), owner)] if owner else []
                 facts += [words.pair(words("do.due"), words.day(card.due))] if card.due else []
                 facts += [card.stake] if card.stake else []
-                st.caption(" · ".join(facts))
+                if facts:
+                    st.caption(" · ".join(facts))
 
 
 def lines(view: View, keys: Sequence[str]) -> None:
