@@ -27,6 +27,7 @@ HEIGHT, BLOCK = 1800, 12
 APART = 40  # of 255, in a channel of a block, that an eye sees
 DRAWN = 6  # of 255, by which a block differs from the ground of its page
 MOST = 0.15  # of the blocks that something is drawn on that may be so far apart
+STILL = 50  # looks at most until two are the same
 THEMES = ("light", "dark")
 _THEME = tomllib.loads((Path(dashboard.__file__).parent / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
 _GROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
@@ -85,8 +86,14 @@ def _painted(page: Any, theme: str) -> None:
 
 
 def look(page: Any) -> Blocks:
-    """Give what is on the screen as means of blocks, the height cut to whole ones."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    """Give what is on the screen, once it stands still, as means of blocks."""
+    shot = page.screenshot()
+    for _ in range(STILL):
+        page.wait_for_timeout(200)
+        before, shot = shot, page.screenshot()
+        if shot == before:
+            break
+    image = Image.open(io.BytesIO(shot)).convert("RGB")
     width, height = image.width // BLOCK, HEIGHT // BLOCK
     reduced = image.crop((0, 0, width * BLOCK, height * BLOCK)).resize((width, height), Image.Resampling.BOX)
     return np.asarray(reduced, dtype=np.int16)

@@ -452,7 +452,7 @@ QUERY = MAPPING.replace('file: "orders*.csv"', "sql: {{url: {url}, query: {query
         ("SHOP", "select 1; drop table orders", "one SELECT"),
         ("SHOP", "with a as (select 1) select * into owned from a", "one SELECT"),
         ("SHOP", "pragma writable_schema = 1", "one SELECT"),
-        ("SHOP", "with a as (select 1) delete from orders", "readonly"),
+        ("SHOP", "with a as (select 1) delete from orders", "the query failed"),
         ("DUCK", "select * from read_text('/etc/hostname')", "a duckdb database cannot be asked"),
         ("DUCK_MEMORY", "select 1", "a duckdb database cannot be asked"),
     ],
@@ -469,8 +469,8 @@ def test_a_query_of_a_mapping_reads_and_nothing_else(
     monkeypatch.setenv("DUCK", f"duckdb:///{tmp_path / 'x.duckdb'}")
     monkeypatch.setenv("DUCK_MEMORY", "duckdb:///:memory:")
     (tmp_path / "m.yaml").write_text(QUERY.format(url=json.dumps(url), query=json.dumps(query)))
-    with pytest.raises(MappingError, match=says), duckdb.connect() as connection:
-        list(mapping_source(tmp_path / "m.yaml").name_rows(connection, [], "shop"))
+    with pytest.raises(MappingError, match=says):
+        load(Settings(warehouse=tmp_path / "warehouse"), source=str(tmp_path / "m.yaml"))
     base = sqlite3.connect(tmp_path / "shop.db")
     assert base.execute("SELECT count(*) FROM orders").fetchall() == [(1,)]
     base.close()

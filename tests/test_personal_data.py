@@ -360,6 +360,9 @@ class Planter:
         place = given.parent.name
         if given.suffix == ".json":
             to.write_text(json.dumps(self.json(place, json.loads(given.read_text("utf-8")))), encoding="utf-8")
+        elif given.suffix == ".jsonl":
+            told = [self.json(place, json.loads(line)) for line in given.read_text("utf-8").splitlines()]
+            to.write_text("".join(f"{json.dumps(one)}\n" for one in told), encoding="utf-8")
         elif given.suffix == ".xlsx":
             book = openpyxl.load_workbook(given)
             for sheet in book.worksheets:
@@ -409,7 +412,7 @@ def test_no_system_leaves_a_marker_in_a_warehouse_a_log_an_export_or_a_closed_mo
         code, said, err = ends(capsys, monkeypatch, "--log", out / "run.log", *verb, *at)
         assert code == 0, err
         (out / f"{verb[0]}.txt").write_text(said + err)
-    raw = b"".join(p.read_bytes() for p in settings.raw.rglob("*") if p.suffix in (".csv", ".json", ".txt"))
+    raw = b"".join(p.read_bytes() for p in settings.raw.rglob("*") if p.suffix in (".csv", ".json", ".jsonl", ".txt"))
     planted = {key for key, place in planter.planted.items() if not place.startswith("odoo")}
     assert {(k.lower(), int(n)) for k, n in MARKER.findall(raw.decode("latin-1"))} == planted
     state_file = state.State(settings.warehouse)

@@ -354,7 +354,7 @@ def test_a_viewer_looks_and_an_analyst_of_one_market_ticks_it_and_is_written_dow
     viewer, analyst = (Reader("a@example.org", role, FRANCE, "email") for role in ("viewer", "analyst"))
     with patch.object(access, "current", lambda: viewer):
         page = opened(shop, monkeypatch)
-        assert "**1** refunds to do" in said(page)
+        assert "**1** refund to do" in said(page)
         assert not page.checkbox
         assert not [b for b in page.button if "done" in b.label]
     with patch.object(access, "current", lambda: analyst), patch.object(access, "is_on", lambda: True):
@@ -386,8 +386,8 @@ def test_a_second_writer_is_named(shop: Settings, build: Build, monkeypatch: pyt
 
 def test_every_list_stands_on_its_page(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for address, link, text in (
-        ("late", {"part": "risk"}, "open returns to follow"),
-        ("claims", {}, "**1** claims to file or to follow up"),
+        ("late", {"part": "risk"}, "to follow"),
+        ("claims", {}, "**1** claim to file or to follow up"),
         ("products", {}, "products to look at"),
         ("waiting", {}, "**2** groups of goods waiting"),
     ):

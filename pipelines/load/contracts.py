@@ -13,6 +13,9 @@ A log keeps every version of a row with what tells the newest (`versions`), and,
 later export took back: the whole of its source without the row, or the row without the date.
 """
 
+import hashlib
+import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -363,12 +366,30 @@ def _rules_of_log(table: Table, given: dict[str, str]) -> list[Rule]:
 
 def hmac_sql(expression: str, key: bytes) -> str:
     """Give the first 32 hex digits of HMAC-SHA256 (RFC 2104) of a text, as DuckDB SQL."""
-    import hashlib
-
     block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
     inner = "".join(f"\\x{b ^ 0x36:02X}" for b in block)
     outer = "".join(f"\\x{b ^ 0x5C:02X}" for b in block)
     return f"left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB || encode({expression})))), 32)"
+
+
+_CODE, _LONG = "[^\\s@]*[0-9][^\\s@]*", "[0-9]([^0-9]*[0-9]){4}"
+
+
+def item_sql(value: str) -> str:
+    """Give the id of a quarantined row as it may be kept, as SQL: hashed where it may be somebody's name or number."""
+    is_code = f"regexp_full_match({value}, '{_CODE}') AND NOT regexp_matches({value}, '{_LONG}')"
+    return f"CASE WHEN {is_code} THEN {value} ELSE 'id-' || left(keyed_hash({value}), 12) END"
+
+
+def item_of(key: bytes, text: str) -> str:
+    """Give the same of a text.
+
+    >>> item_of(b"k" * 32, "shop:F3"), item_of(b"k" * 32, "+33 6 12 34 56 78")[:3]
+    ('shop:F3', 'id-')
+    """
+    if re.fullmatch(_CODE, text, re.ASCII) and not re.search(_LONG, text):
+        return text
+    return f"id-{hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]}"
 
 
 FEWEST_LINES = 5  # a rarer text may be somebody's own words

@@ -63,8 +63,9 @@ def rows(
     with closing(state.State(settings.warehouse)) as state_file:
         found = state_file.rows(asked.limit(limit) if limit else asked)
         waiting = _waiting(state_file)
+        key = keys.read(settings, state_file) if waiting else b""
     names = ("load_id", "source", "thing", "file", "line", "item", "rules", "value")
-    return [{n: row[n] for n in names} | {"fix_id": _fix_of(row, waiting)} for row in found]
+    return [{n: row[n] for n in names} | {"fix_id": _fix_of(row, waiting, key)} for row in found]
 
 
 def _waiting(state_file: state.State) -> list[dict[str, Any]]:
@@ -73,16 +74,21 @@ def _waiting(state_file: state.State) -> list[dict[str, Any]]:
     return state_file.rows(select(state_tables.fix).where(f.withdrawn_at.is_(None), f.replayed_at.is_(None)))
 
 
-def _fix_of(row: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]]) -> int | None:
+def _fix_of(row: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]], key: bytes) -> int | None:
     """Give the number of the latest fix that waits and is of a quarantined row itself."""
     place = (row["source"], row["thing"], row["file"], row["line"])
     mine = [
         f["fix_id"]
         for f in waiting
         if (f["source"], f["thing"], f["file"], f["line"]) == place
-        and (not f["item"] or not row["item"] or row["item"].endswith(f":{f['item']}"))
+        and (not f["item"] or not row["item"] or row["item"] in _kept(key, row["source"], f["item"]))
     ]
     return max(mine, default=None)
+
+
+def _kept(key: bytes, source: str, item: str) -> set[str]:
+    """Give the forms in which quarantine may keep the id that a row has in its file."""
+    return {contracts.item_of(key, text) for text in (item, f"{source}:{item}")}
 
 
 def one(settings: Settings, place: str, *, thing: str = "", item: str = "", load_id: str = "") -> dict[str, Any]:
@@ -401,7 +407,7 @@ def _reading(settings: Settings, row: Mapping[str, Any]) -> Iterator[_Found]:
             of_line = f"SELECT * FROM ({named.sql}) WHERE {is_mine}"
             types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({of_line})").fetchall()}
             own = fixes.item_sql(named.thing, types)
-            item = _raw_item(connection, of_line, own, row)
+            item = _raw_item(connection, of_line, own, row, key)
             mine = NamedRows(named.thing, f"SELECT * FROM ({of_line}) n WHERE {own} = {sql.quote(item)}")
             place = {
                 "source": row["source"],
@@ -416,15 +422,14 @@ def _reading(settings: Settings, row: Mapping[str, Any]) -> Iterator[_Found]:
     raise QuarantineError(why("fix_no_row", place=f"{row['file']}:{row['line']}"))
 
 
-def _raw_item(connection: duckdb.DuckDBPyConnection, of_line: str, own: str, row: Mapping[str, Any]) -> str:
+def _raw_item(connection: duckdb.DuckDBPyConnection, of_line: str, own: str, row: Mapping[str, Any], key: bytes) -> str:
     """Give the id that a quarantined row has in its file, among the rows that its line gave.
 
     Empty for a row without one, and for one that may be an address: it is a hash in the log.
     """
     ids = [str(item) for (item,) in connection.execute(f"SELECT DISTINCT {own} FROM ({of_line}) n").fetchall()]
-    logged = str(row["item"] or "")
-    named = (logged, logged.removeprefix(f"{row['source']}:"))
-    return ids[0] if len(ids) == 1 else next((item for item in named if item in ids), "")
+    mine = (item for item in ids if str(row["item"] or "") in _kept(key, str(row["source"]), item))
+    return ids[0] if len(ids) == 1 else next(mine, "")
 
 
 def _cells(found: _Found, *, whole: bool = False) -> list[Cell]:

@@ -27,6 +27,7 @@ MOSTLY = 0.8  # of these
 NUMBER, TIME, TEXT, EMPTY, UNUSED = "number", "time", "text", "empty", "unused"
 _NUMBER = re.compile(r"[+-]?\d[\d ,.]*([eE][+-]?\d+)?")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
+_PERSONAL = re.compile(r"@|[0-9]([^0-9]*[0-9]){4}")  # no heading: the first row of a file without one
 EARLIER = 5  # loads of a log that say what its columns usually are
 FEWEST_GAPS = 4  # between loads, before a silence can be longer than usual
 LONGER = 1.5  # times the longest gap of late
@@ -65,14 +66,15 @@ def kinds(connection: duckdb.DuckDBPyConnection, named: NamedRows) -> dict[str, 
     """Say what each column of a log's rows holds, by its first rows: a number, a time, text, nothing; or it is unused.
 
     >>> rows = NamedRows("refund", "SELECT '2,5' AS amount, 'x' AS note, NULL AS due, DATE '2026-01-02' AS day")
-    >>> kinds(duckdb.connect(), rows)
+    >>> kinds(connect(folders=[]), rows)
     {'amount': 'number', 'note': 'text', 'due': 'empty', 'day': 'time'}
     """
     found = connection.execute(f"SELECT * FROM ({named.sql}) LIMIT {LOOKED_AT}")
     names = [column[0] for column in found.description or ()]
     told = dict(zip(names, zip(*found.fetchall(), strict=True), strict=False))
     held = {name: _kind(told.get(name, ())) for name in names if not name.startswith("_")}
-    return held | {name: UNUSED for name in named.ignored_columns if name not in held}
+    unused = [name for name in named.ignored_columns if name not in held and not _PERSONAL.search(name)]
+    return held | dict.fromkeys(unused, UNUSED)
 
 
 def _kind(values: Iterable[Any]) -> str:

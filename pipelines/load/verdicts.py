@@ -20,6 +20,7 @@ from pipelines.load.contracts import (
     hmac_sql,
     is_filled,
     is_read_field,
+    item_sql,
     rules_of,
     shape_sql,
     typed_sql,
@@ -445,12 +446,13 @@ def _faults(
         f" {shape_sql('_value.text')} END"
     )
     listed = []
+    key = table.info["key"][0]
     for is_field, mask, where, limit in (
         (False, "faults", "faults > 0", ""),
         (True, "unread", "faults = 0 AND unread > 0", f"LIMIT {MOST_LISTED}"),
     ):
         rows = connection.execute(
-            f"SELECT _file, _line, {mask}, {value}, {table.info['key'][0]} FROM judged WHERE {where}"
+            f"SELECT _file, _line, {mask}, {value}, {item_sql(f'{key}::VARCHAR')} FROM judged WHERE {where}"
             f" ORDER BY _file, _line {limit}"
         ).fetchall()
         listed += [

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipelines import access, analyses, metrics
+from pipelines import access, analyses, metrics, web
 from pipelines.access import keys
 from pipelines.errors import AccessError, BackhaulError, ModelMissing, ServeError, WarehouseMissing
 from pipelines.load import within
@@ -38,7 +38,7 @@ from pipelines.warehouse.engine import Build, literal_instant
 from pipelines.warehouse.rules import promise_state
 from pipelines.warehouse.scope import EVERYTHING, Scope
 from pipelines.warehouse.star import STAR
-from pipelines.web import MOST_CONNECTIONS, Answer, options, wrong
+from pipelines.web import Answer, options, wrong
 
 MOST_SCOPES = 50  # builds within a scope held open
 MOST_ANSWERS = 2000  # kept of one build
@@ -260,7 +260,7 @@ class _Endpoint:
         async def answer(request: Request) -> Response:
             if not is_open and self.caller(request) is None:
                 return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
-            if not is_open and self._answering >= MOST_CONNECTIONS:
+            if not is_open and self._answering >= web.MOST_CONNECTIONS:
                 return wrong(503, "Too much is asked at once. Ask again in a second.", {"Retry-After": "1"})
             self._answering += not is_open
             try:

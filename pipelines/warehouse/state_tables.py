@@ -114,7 +114,11 @@ quarantine = Table(
     Column("rules", String, comment="Every rule the row breaks"),
     Column("value", String, comment="The first offending value, unless personal"),
     Column("is_field", Integer, comment="1: the row was accepted and the field taken for missing"),
-    Column("item", String, comment="Id of the row as the log would hold it; empty where it has none"),
+    Column(
+        "item",
+        String,
+        comment="Id of the row in the log, or a keyed hash where it may be somebody's; empty where it has none",
+    ),
     comment="One quarantined row, or one field that could not be read; the row itself stays in its landed file.",
 )
 fix = Table(
