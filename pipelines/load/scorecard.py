@@ -65,6 +65,7 @@ class Scorecard:
 def kinds(connection: duckdb.DuckDBPyConnection, named: NamedRows) -> dict[str, str]:
     """Say what each column of a log's rows holds, by its first rows: a number, a time, text, nothing; or it is unused.
 
+    >>> from pipelines.warehouse.sql import connect
     >>> rows = NamedRows("refund", "SELECT '2,5' AS amount, 'x' AS note, NULL AS due, DATE '2026-01-02' AS day")
     >>> kinds(connect(folders=[]), rows)
     {'amount': 'number', 'note': 'text', 'due': 'empty', 'day': 'time'}
