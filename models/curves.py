@@ -12,6 +12,7 @@ from models import curve_shift
 from models.rates import Array, floats
 
 NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
+LONGEST_WINDOW_DAYS = 1_100  # three years; of a longer window what comes later counts on the last day
 AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
 DATED_STEPS = 70  # what a date adds to a window is counted in so many steps
 _LONGEST_WAIT = 150  # days to confirm: what comes later is less than the last digit of a number
@@ -117,15 +118,15 @@ class Cell(NamedTuple):
     def window(self) -> int:
         """Length of the window on the curve's own axis."""
         days = NO_WINDOW_DAYS if self.window_days is None else self.window_days
-        return days + DATED_STEPS if self.is_dated else days
+        return days + DATED_STEPS if self.is_dated else min(days, LONGEST_WINDOW_DAYS)
 
     @property
     def last_day(self) -> int:
         """Last day of the curve: confirmations come later than the requests that the window ends.
 
         >>> cells = Cell("shop", window_days=30), Cell("shop"), Cell("shop", window_days=30, is_dated=True)
-        >>> tuple(cell.last_day for cell in cells)
-        (90, 200, 160)
+        >>> tuple(cell.last_day for cell in [*cells, Cell("shop", window_days=36_500)])
+        (90, 200, 160, 1160)
         """
         return self.window + AFTER_WINDOW_DAYS
 

@@ -34,9 +34,12 @@ from pipelines.warehouse.engine import (
     period_start,
     ratio,
     seconds_between,
+    sql_text,
+    text_in,
 )
 from pipelines.warehouse.star import STAR
 from tests import postgres
+from tests.handwritten import HANDWRITTEN
 
 Copy = Callable[[Path], Build]
 QUESTIONS: list[dict[str, Any]] = [
@@ -45,6 +48,30 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ("week",), "where": {"country": ["FR", "it's"], "channel": ["web"]}, "as_of": date(2025, 12, 29)},
     {"by": ("region",), "where": {"region": ["Est", 'West "1"', None]}},
 ]
+
+
+def test_what_is_written_out_once_is_told_apart_by_what_it_says() -> None:
+    """Texts of statements are kept: another period, day, instant, name or value is another text."""
+    day, own = STAR.tables["fact_order_line"].c.ordered_on, STAR.tables["fact_order_line"].c.dimensions
+    said = [
+        lambda n: select(period_start(("week", "month")[n], day)),
+        lambda n: select(day).where(day == literal_day(date(2026, 1, 1 + n))),
+        lambda n: select(day).where(day < literal_instant(datetime(2026, 1, 1, n))),
+        lambda n: select(text_in(("region", "team")[n], own)),
+        lambda n: select(day).where(own == ("a", "b")[n]),
+        lambda n: select(day).where(own.in_(["a"] * (1 + n))),
+        lambda n: select(double((1, 2.0)[n])),
+    ]
+    for one in said:
+        first, other = (sql_text(one(n)) for n in (0, 1))
+        assert first != other
+        assert [sql_text(one(n)) for n in (0, 1)] == [first, other]
+
+
+def test_every_statement_can_be_kept(tiny_build: Build) -> None:
+    """A part that SQLAlchemy cannot tell apart (`inherit_cache`) would have every statement written out anew."""
+    for key, (by, _) in HANDWRITTEN.items():
+        assert metrics.statistics(tiny_build, key, by=by)._generate_cache_key() is not None, key
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from sqlalchemy import Double, Integer, Numeric, delete
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
 from pipelines.load import checks as checks_load
 from pipelines.load import load, verdicts
+from pipelines.load.shape import versions
 from pipelines.settings import Settings
 from pipelines.warehouse import build, schema, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
@@ -600,6 +601,20 @@ def test_a_file_that_cannot_be_read_does_not_block_later_loads(
     with pytest.raises(BackhaulError):
         load(settings, [tmp_path / "order_line.csv"])
     assert load(settings, [tiny_files]).is_new_build
+
+
+def test_a_log_that_is_read_once_gives_what_one_that_is_looked_at_gives(
+    tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = write_shop(tmp_path / "later", {"refund": [{**TINY_SHOP["refund"][0], "amount": "61"}]})
+    built = []
+    for most in (versions.READ_ONCE, -1):
+        monkeypatch.setattr(versions, "READ_ONCE", most)
+        settings = fresh(tmp_path / str(most))
+        for files in (tiny_files, later):
+            load(settings, [files])
+        built.append(tables(settings, ("fact_", "dim_", "estimate_")))
+    assert_same(*built)
 
 
 LOAD = (

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from pipelines.errors import WarehouseDamaged
 from pipelines.people import actions
 from pipelines.settings import Settings
-from pipelines.warehouse import state
+from pipelines.warehouse import state, state_steps
 from pipelines.warehouse.state_tables import STATE
 
 NEXT = """
@@ -26,7 +26,6 @@ def upgrade():
     op.execute("ALTER TABLE action RENAME COLUMN note TO remark")
     op.execute("{then}")
 """
-NOW = state.VERSION
 
 
 def content(settings: Settings, statement: str) -> list[tuple[object, ...]]:
@@ -37,16 +36,16 @@ def content(settings: Settings, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-NOW, LATER = state.VERSION, state.VERSION + 1
+NOW, LATER = state_steps.VERSION, state_steps.VERSION + 1
 
 
 def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str) -> None:
     """Have a version more, which renames what people wrote and runs one statement more."""
-    shutil.copytree(state.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(state_steps.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = NEXT.format(then=then, next=f"{LATER:04}", now=f"{NOW:04}")
     (folder / "versions" / f"v{LATER:04}_remark.py").write_text(text)
-    monkeypatch.setattr(state, "MIGRATIONS", folder)
-    monkeypatch.setattr(state, "VERSION", LATER)
+    monkeypatch.setattr(state_steps, "MIGRATIONS", folder)
+    monkeypatch.setattr(state_steps, "VERSION", LATER)
 
 
 def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings: Settings) -> None:
@@ -54,8 +53,8 @@ def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings:
         assert compare_metadata(MigrationContext.configure(connection), STATE) == []
         (version,) = connection.exec_driver_sql("PRAGMA user_version").one()
     steps = Config()
-    steps.set_main_option("script_location", str(state.MIGRATIONS))
-    assert ScriptDirectory.from_config(steps).get_heads() == [f"{version:04}"] == [f"{state.VERSION:04}"]
+    steps.set_main_option("script_location", str(state_steps.MIGRATIONS))
+    assert ScriptDirectory.from_config(steps).get_heads() == [f"{version:04}"] == [f"{state_steps.VERSION:04}"]
 
 
 def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(
@@ -74,7 +73,7 @@ def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(
     state.State(settings.warehouse).remember("told_build", "b")
     assert content(settings, "SELECT remark FROM action") == [("asked the carrier",)]
     assert content(settings, "SELECT version_num FROM alembic_version") == [(f"{LATER:04}",)]
-    monkeypatch.setattr(state, "VERSION", NOW)
+    monkeypatch.setattr(state_steps, "VERSION", NOW)
     with pytest.raises(WarehouseDamaged, match="newer version of Backhaul"):
         state.State(settings.warehouse).remember("told_build", "c")
 

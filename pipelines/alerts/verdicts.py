@@ -221,6 +221,8 @@ def _compared(
     cells = len(metrics.answer(build, rule.metric, asked, by=rule.by)) if rule.by else 1
     level = 1 - FALSE_ALARMS / max(cells, 1)
     now = metrics.answer(build, rule.metric, asked.but(level=level), by=rule.by)
+    if not (now["status"] == "ok").any():  # whatever it was before
+        return [_verdict(rule, row, False, *days, before=before) for row in now.to_dict("records")]
     earlier = asked.but(since=before[0], until=before[1], as_of=observed - (days[0] - before[0]), level=level)
     then = metrics.answer(build, rule.metric, earlier, by=rule.by)
     names = [ALIASES[b] if b in TAKEN else b for b in rule.by]

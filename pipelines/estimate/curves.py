@@ -18,6 +18,7 @@ from models.curves import (
     AFTER_WINDOW_DAYS,
     DRIFT_DAYS,
     DRIFT_FACTOR,
+    LONGEST_WINDOW_DAYS,
     NO_WINDOW_DAYS,
     RECENT_DAYS,
     Cell,
@@ -107,7 +108,8 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             = o.source LEFT JOIN settled s ON s.policy_key = o.policy_key
         WHERE o.units_sold > 0 AND o.date_fault IS NULL AND b.confirmed_at <= t.observed_until AND o.clock_started_at
             <= t.observed_until
-            AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS}
+            AND ({age} <= least(coalesce(o.window_days, {NO_WINDOW_DAYS}), {LONGEST_WINDOW_DAYS})
+                    + {AFTER_WINDOW_DAYS + RECENT_DAYS}
                 OR o.window_ends_on IS NOT NULL)
         GROUP BY ALL
     """)

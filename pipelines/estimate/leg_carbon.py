@@ -18,13 +18,12 @@ from pipelines.estimate.sql import (
     Connection,
     goods_of,
     shared,
-    sql_text,
     status_of,
     t,
     wanted,
 )
 from pipelines.factors import COOLED, Ledger, parameter, parameters
-from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.engine import Expression, double, sql_text
 from pipelines.warehouse.sql import rows_sql
 
 FIGURES = ("wtt", "ttw", "wtw", "biogenic")

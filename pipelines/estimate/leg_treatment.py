@@ -16,12 +16,11 @@ from pipelines.estimate.sql import (
     is_live,
     is_of,
     keep,
-    sql_text,
     status_of,
     t,
 )
 from pipelines.factors import Ledger, treatment_vehicle, waste_material, waste_materials
-from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.engine import Expression, double, sql_text
 from pipelines.warehouse.sql import rows_sql
 
 TREATMENTS = {

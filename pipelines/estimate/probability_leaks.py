@@ -21,10 +21,10 @@ def rewritten(connection: duckdb.DuckDBPyConnection, source: str) -> tuple[Leak,
 
     A column has changed where the versions of a line's row hold several values of it. Without logs nothing is named.
     """
-    views = connection.execute(
-        "SELECT count(*) FROM duckdb_views() WHERE view_name = 'all_order_line' AND temporary"
+    open_logs = connection.execute(
+        "SELECT 1 FROM information_schema.tables WHERE table_name = 'all_order_line' AND table_catalog = 'temp'"
     ).fetchall()
-    if not views[0][0]:
+    if not open_logs:
         return ()
     columns = sorted(set(COLUMN_OF.values()))
     changed = ", ".join(f"count(DISTINCT {c}) > 1 AS {c}" for c in columns)

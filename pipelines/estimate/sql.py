@@ -8,7 +8,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.expression import ColumnElement, FromClause, TableClause
 
 from models import carbon
-from pipelines.warehouse.engine import DUCKDB, Expression, double
+from pipelines.warehouse.engine import DUCKDB, Expression, double, sql_text
 from pipelines.warehouse.sql import rows_sql
 from pipelines.warehouse.star import STAR
 
@@ -18,11 +18,6 @@ Columns = ReadOnlyColumnCollection[str, ColumnElement[Any]]
 MEASURED, IMPUTED, ASSUMED = 0, 1, 2
 
 t = STAR.tables
-
-
-def sql_text(statement: Any) -> str:
-    """Write a statement as text, its values within."""
-    return str(statement.compile(dialect=DUCKDB, compile_kwargs={"literal_binds": True}))
 
 
 def fill(connection: Connection, name: str, rows: Any) -> None:

@@ -150,14 +150,14 @@ def _build_once(
     try:
         before = row_counts(connection) if draft.is_copy else {}
         progress(why("step_logs"))
-        versions.open_logs(connection, logs.sql, loads, new, restored)
+        versions.open_logs(connection, logs, loads, new, restored)
         basis = _basis(connection, settings, is_copy=draft.is_copy, is_whole=is_whole)
         if not basis.is_increment:
             if draft.is_copy:
                 connection.close()
                 draft.empty()
                 connection = draft.open(settings.threads)
-                versions.open_logs(connection, logs.sql, loads, new, restored)
+                versions.open_logs(connection, logs, loads, new, restored)
             versions.survivors(connection)
         progress(why("step_shaping"))
         _shape(connection, basis.found, basis.is_increment)

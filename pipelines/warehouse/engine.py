@@ -8,6 +8,7 @@ table is declared here. Bulk rows travel as Arrow, never through `read_sql`.
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from sqlalchemy import (
     cast,
     create_engine,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -116,57 +118,54 @@ class period_start(FunctionElement[date]):  # noqa: N801
     """
 
     type = Date()
-    inherit_cache = False
+    inherit_cache = True
     grains = ("day", "week", "month", "quarter", "year")
 
     def __init__(self, grain: str, day: Expression) -> None:
         if grain not in self.grains:
             raise ValueError(f"{grain!r} is no time grain; one of {', '.join(self.grains)}.")
-        self.grain = grain
-        super().__init__(day)
+        super().__init__(literal_column(grain), day)
 
 
 @compiles(period_start)
 def _period_start(element: Any, compiler: Any, **kw: Any) -> str:
-    day = compiler.process(element.clauses, **kw)
-    return day if element.grain == "day" else f"CAST(date_trunc('{element.grain}', {day}) AS DATE)"
+    grain, day = (compiler.process(c, **kw) for c in element.clauses)
+    return day if grain == "day" else f"CAST(date_trunc('{grain}', {day}) AS DATE)"
 
 
 class literal_day(FunctionElement[date]):  # noqa: N801
     """A day written into the SQL; takes a `date` and nothing else, so it needs no escaping."""
 
     type = Date()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, day: date) -> None:
-        self.text = date(day.year, day.month, day.day).isoformat()
-        super().__init__()
+        super().__init__(literal_column(date(day.year, day.month, day.day).isoformat()))
 
 
 @compiles(literal_day)
 def _literal_day(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"DATE '{element.text}'"
+    return f"DATE '{compiler.process(element.clauses, **kw)}'"
 
 
 class literal_instant(FunctionElement[datetime]):  # noqa: N801
     """A naive UTC instant written into the SQL; takes a `datetime` and nothing else."""
 
     type = DateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, at: datetime) -> None:
-        self.text = at.replace(tzinfo=None).isoformat(sep=" ")
-        super().__init__()
+        super().__init__(literal_column(at.replace(tzinfo=None).isoformat(sep=" ")))
 
 
 @compiles(literal_instant)
 def _literal_instant(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"TIMESTAMP '{element.text}'"
+    return f"TIMESTAMP '{compiler.process(element.clauses, **kw)}'"
 
 
 @compiles(literal_instant, "databricks")
 def _literal_instant_spark(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"CAST('{element.text}' AS TIMESTAMP_NTZ)"
+    return f"CAST('{compiler.process(element.clauses, **kw)}' AS TIMESTAMP_NTZ)"
 
 
 class key_of(FunctionElement[int]):  # noqa: N801
@@ -196,28 +195,30 @@ class text_in(FunctionElement[str]):  # noqa: N801
     """
 
     type = String()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, name: str, column: Expression) -> None:
         if not re.fullmatch(OWN_NAME, name):
             raise ValueError(f"{name!r} is no name of a dimension.")
-        self.key = name
-        super().__init__(column)
+        super().__init__(literal_column(name), column)
 
 
 @compiles(text_in)
 def _text_in(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"(CAST({compiler.process(element.clauses, **kw)} AS JSON) ->> '{element.key}')"
+    name, text = (compiler.process(c, **kw) for c in element.clauses)
+    return f"(CAST({text} AS JSON) ->> '{name}')"
 
 
 @compiles(text_in, "duckdb")
 def _text_in_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"json_extract_string({compiler.process(element.clauses, **kw)}, '$.{element.key}')"
+    name, text = (compiler.process(c, **kw) for c in element.clauses)
+    return f"json_extract_string({text}, '$.{name}')"
 
 
 @compiles(text_in, "databricks")
 def _text_in_spark(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"get_json_object({compiler.process(element.clauses, **kw)}, '$.{element.key}')"
+    name, text = (compiler.process(c, **kw) for c in element.clauses)
+    return f"get_json_object({text}, '$.{name}')"
 
 
 def double(value: Any) -> Expression:
@@ -282,10 +283,43 @@ class Build:
         self.close()
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A statement as it is told from others: by what it says and its values, not by which object says it."""
+
+    statement: Any = field(compare=False)
+    key: Any
+
+    @classmethod
+    def of(cls, statement: Any) -> "_Asked":
+        found = statement._generate_cache_key()
+        values = tuple((type(p.value), repr(p.value)) for p in found.bindparams) if found else ()
+        return cls(statement, (found.key, values) if found else statement)
+
+
+@lru_cache(1000)
+def _written(asked: _Asked) -> str:
+    return str(asked.statement.compile(dialect=DUCKDB, compile_kwargs={"literal_binds": True}))
+
+
+@lru_cache(1000)
+def _bound(asked: _Asked) -> tuple[str, dict[str, Any]]:
+    compiled = asked.statement.compile(dialect=DUCKDB, compile_kwargs={"render_postcompile": True})
+    names = {name: f"${name}" for name in compiled.params}
+    text = str(compiled)
+    return text % names if names else text.replace("%%", "%"), dict(compiled.params)
+
+
+def sql_text(statement: Any) -> str:
+    """Write a statement as DuckDB reads it, its values within."""
+    return _written(_Asked.of(statement))
+
+
 def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     """Write a statement out for people, literals included."""
-    dialects: dict[str, Dialect] = {"duckdb": DUCKDB, "postgresql": _POSTGRESQL}
-    chosen = dialects.get(dialect) or _spark_dialect()
+    if dialect == "duckdb":
+        return sql_text(statement)
+    chosen = _POSTGRESQL if dialect == "postgresql" else _spark_dialect()
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
 
@@ -298,10 +332,10 @@ def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    for i, (field, column) in enumerate(zip(table.schema, statement.selected_columns, strict=True)):
-        kind = _arrow_kind(field.type, column.type)
-        if kind != field.type:
-            table = table.set_column(i, field.name, table.column(i).cast(kind))
+    for i, (found, column) in enumerate(zip(table.schema, statement.selected_columns, strict=True)):
+        kind = _arrow_kind(found.type, column.type)
+        if kind != found.type:
+            table = table.set_column(i, found.name, table.column(i).cast(kind))
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     is_large = table.num_rows > 100_000  # handing a few rows to threads takes longer than the rows
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, use_threads=is_large)
@@ -404,7 +438,6 @@ class _DuckDB:
         self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
         lock(self._base)
         self._idle: list[duckdb.DuckDBPyConnection] = []
-        self._written = lru_cache(500)(self._write)
         self.fetched = Kept()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -415,14 +448,8 @@ class _DuckDB:
             cursor.execute("USE build")
             return cursor
 
-    def _write(self, statement: Select[Any]) -> tuple[str, dict[str, Any]]:
-        compiled = statement.compile(dialect=DUCKDB, compile_kwargs={"render_postcompile": True})
-        names = {name: f"${name}" for name in compiled.params}
-        text = str(compiled)
-        return text % names if names else text.replace("%%", "%"), dict(compiled.params)
-
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
-        text, values = self._written(statement)
+        text, values = _bound(_Asked.of(statement))
         key = text, tuple((name, type(value), repr(value)) for name, value in values.items())
         found = self.fetched.get(key)
         return self.fetched.keep(key, self._read(statement, text, values)) if found is None else found

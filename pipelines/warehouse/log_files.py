@@ -49,17 +49,27 @@ class Logs:
         self._rows = state_file.rows(select(state_tables.log_file))
         self._known = {row["load_id"] for row in self._rows}
 
-    def sql(self, thing: str, loads: Sequence[str]) -> str:
-        """Write what to read for the rows that loads wrote to a log, to stand after FROM.
-
-        Nothing where they wrote none.
-        """
+    def _held(self, thing: str, loads: Sequence[str]) -> dict[str, list[str]]:
+        """Give the files of a log that hold rows of loads, and of which."""
         wanted, held = set(loads), dict[str, list[str]]()
         for row in self._rows:
             if row["load_id"] in wanted and row["path"].startswith(f"{thing}/"):
                 held.setdefault(row["path"], []).append(row["load_id"])
         if unknown := wanted - self._known:  # logged by a version that kept no checksums
             held |= {str(f): [f.stem] for f in sorted((self.folder / thing).glob("*/*.parquet")) if f.stem in unknown}
+        return held
+
+    def size(self, thing: str, loads: Sequence[str]) -> int:
+        """Add up the bytes of the files of a log that hold rows of loads; of one that is gone nothing."""
+        files = [self.folder / path for path in self._held(thing, loads)]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def sql(self, thing: str, loads: Sequence[str]) -> str:
+        """Write what to read for the rows that loads wrote to a log, to stand after FROM.
+
+        Nothing where they wrote none.
+        """
+        held = self._held(thing, loads)
         whole = [str(self.folder / path) for path, of in sorted(held.items()) if len(of) == _number(path)]
         parts = [read_sql("parquet", whole, "union_by_name = true")] if whole else []
         parts += [

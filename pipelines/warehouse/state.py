@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from pipelines.errors import WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, private
+from pipelines.warehouse import state_steps
 from pipelines.warehouse.build import unused
 from pipelines.warehouse.state_tables import (
     STATE,
@@ -52,12 +53,6 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-VERSION = 6
-"""Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
-
-MIGRATIONS = Path(__file__).parent / "migrations"
-
-
 class State:
     """The state file of one warehouse folder: read as it is, created or brought up to date by the first write alone."""
 
@@ -85,7 +80,7 @@ class State:
                 if _is_older(connection, self._file):
                     connection.exec_driver_sql("BEGIN IMMEDIATE")  # a step lands whole, and by one writer
                     if _is_older(connection, self._file):
-                        _bring_up(connection)
+                        state_steps.bring_up(connection)
             self._writing = engine
         return self._writing
 
@@ -269,7 +264,8 @@ def _reader(file: Path) -> Engine:
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     engine = create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
     if not file.exists():
-        STATE.create_all(engine)
+        with engine.begin() as connection:
+            state_steps.bring_up(connection)
         return engine
     as_it_is = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
     with as_it_is.connect() as connection:
@@ -280,7 +276,7 @@ def _reader(file: Path) -> Engine:
     with contextlib.closing(_connected(file, "ro")) as older:
         older.backup(memory)
     with engine.begin() as connection:
-        _bring_up(connection)
+        state_steps.bring_up(connection)
     return engine
 
 
@@ -290,16 +286,16 @@ def _is_older(connection: Connection, file: Path) -> bool:
     Refuse one of a newer version, and one that lacks a table or column of the version that it says it is.
     """
     version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-    if version > VERSION:
+    if version > state_steps.VERSION:
         raise WarehouseDamaged(
-            f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that"
-            " version; nothing was changed."
+            f"{file} was written by a newer version of Backhaul ({version}; this one knows {state_steps.VERSION})."
+            " Install that version; nothing was changed."
         )
     found = connection.exec_driver_sql(
         "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
     )
     held = {tuple(row) for row in found}
-    if version < VERSION or ("alembic_version", "version_num") not in held:
+    if version < state_steps.VERSION or ("alembic_version", "version_num") not in held:
         return True
     wanted = {(table.name, column.name) for table in STATE.tables.values() for column in table.columns}
     if missing := wanted - held:
@@ -309,17 +305,6 @@ def _is_older(connection: Connection, file: Path) -> bool:
             " from its copy of the last load."
         )
     return False
-
-
-def _bring_up(connection: Connection) -> None:
-    """Take a file through the steps of `migrations/versions` that it has not had, and give it their number."""
-    from alembic.command import upgrade  # one command in a warehouse's life needs it
-    from alembic.config import Config
-
-    steps = Config(attributes={"connection": connection})
-    steps.set_main_option("script_location", str(MIGRATIONS.absolute()).replace("%", "%%"))
-    upgrade(steps, "head")
-    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 
 def copy_path(folder: Path) -> Path:

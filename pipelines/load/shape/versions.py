@@ -1,7 +1,7 @@
 """Of several versions of a row the one that counts, and what all shaping steps are told."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 
@@ -12,6 +12,7 @@ from pipelines.load.contracts import versions
 from pipelines.load.log_columns import log_rows
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.engine import DUCKDB
+from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.rules import SETTLED_DAYS
 from pipelines.warehouse.sql import identity_of, quote
 
@@ -29,6 +30,7 @@ DIMENSION_LOGS = (
     "carrier_claim",
     "activity_use",
 )
+READ_ONCE = 1 << 18  # bytes of a log's files; so small a log becomes a table: each look at a view opens its files anew
 SHIPPING_HABIT = 0.8  # a source that reports shipments of so many of its older lines reports those that happened
 
 
@@ -81,22 +83,26 @@ def _creating() -> list[str]:
 
 def open_logs(
     connection: duckdb.DuckDBPyConnection,
-    logged: Callable[[str, list[str]], str],
+    logs: Logs,
     loads: list[str],
     new_loads: list[str],
     restored: list[str] | None = None,
 ) -> None:
     """Create `all_<thing>` over the logs of the given loads, and `new_<thing>` over those of the new ones.
 
-    With every version of every row.
-
-    `logged` gives the SQL for the rows of a log that loads wrote. What the `restored` loads withdrew is left out.
+    With every version of every row. What the `restored` loads withdrew is left out.
     """
     kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(quote, restored))}))" if restored else ""
+    is_new = f"load_id IN ({', '.join(map(quote, new_loads))})" if new_loads else "false"
     for thing, table in schema.LOG.tables.items():
-        for prefix, wanted in (("all", loads), ("new", new_loads)):
-            rows = log_rows(connection, table, logged(thing, wanted))
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS SELECT * FROM ({rows}){kept}")
+        rows = f"SELECT * FROM ({log_rows(connection, table, logs.sql(thing, loads))}){kept}"
+        if logs.size(thing, loads) <= READ_ONCE:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE all_{thing} AS {rows}")
+            new = f"SELECT * FROM all_{thing} WHERE {is_new}"
+        else:
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS {rows}")
+            new = f"SELECT * FROM ({log_rows(connection, table, logs.sql(thing, new_loads))}){kept}"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW new_{thing} AS {new}")
 
 
 def survivors(
@@ -108,23 +114,25 @@ def survivors(
     """
     for thing in things:
         identity = identity_of(schema.LOG.tables[thing])
-        connection.execute(
+        found = connection.execute(
             f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM {rows}_{thing} GROUP BY 1 HAVING"
             " count(*) > 1"
-        )
-        several = f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW several_{thing} AS {versions(several, identity)}")
-        has_versions = bool(connection.execute(f"SELECT count(*) FROM versioned_{thing}").fetchall()[0][0])
-        if has_versions:
-            statement = f"""
+        ).fetchall()
+        if found[0][0]:
+            several = versions(
+                f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))", identity
+            )
+            current = f"""
                 SELECT * FROM {rows}_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
                 UNION ALL
                 SELECT * EXCLUDE (version_no) FROM several_{thing}
                     WHERE version_no = 1 AND NOT is_deleted
             """
         else:
-            statement = f"SELECT * FROM {rows}_{thing} WHERE NOT is_deleted"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
+            several = f"SELECT *, 1 AS version_no FROM {rows}_{thing} WHERE false"
+            current = f"SELECT * FROM {rows}_{thing} WHERE NOT is_deleted"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW several_{thing} AS {several}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {current}")
 
 
 def flags(
