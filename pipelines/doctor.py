@@ -27,6 +27,7 @@ from pipelines.outputs import closing
 from pipelines.settings import Settings, data_path
 from pipelines.warehouse import build, keys, schema, state, state_tables
 from pipelines.warehouse.log_files import Logs, load_of
+from pipelines.warehouse.sql import SPILLED
 
 REMAKE = "Run `backhaul load` without a path: it is made again."
 _SHIPPED = ("factors/emission_factors.csv", "costs.csv", "materials.csv", "reasons.csv", "headings.csv", "statuses.csv")
@@ -223,7 +224,7 @@ def _strangers(settings: Settings, state_file: state.State) -> Iterator[Finding]
     things = {*schema.LOG.tables, *map(quarantine_of, schema.LOG.tables)}
     found += [f for f in log.glob("*") if f.name not in things]
     found += [f for f in log.glob("*/*/*") if load_of(f) not in statuses]
-    found += [f for f in settings.warehouse.iterdir() if f.name not in _OWN_NAMES]
+    found += [f for f in settings.warehouse.iterdir() if f.name not in _OWN_NAMES and not f.name.startswith(SPILLED)]
     for file in sorted(found)[:20]:
         yield Finding(
             _near(file, settings),

@@ -6,6 +6,8 @@
     ├── ContractError        a canonical table is not what the contract says
     ├── CheckFailed          a blocking check found rows; carries the first five
     ├── FactorMissing        an emission factor or cost parameter is not in data/
+    ├── SettingError         a setting of the environment cannot be read
+    ├── MemoryShort          what was asked for needs more memory or temporary space than there is
     ├── WarehouseMissing     nothing has been published yet
     ├── WarehouseLocked      another load is writing
     ├── WarehouseDamaged     something the warehouse holds is damaged, lost or of a newer version
@@ -81,6 +83,16 @@ class CheckFailed(BackhaulError):
 
 class FactorMissing(BackhaulError):
     """An emission factor or cost parameter is not in data/."""
+
+
+class SettingError(BackhaulError):
+    """A setting of the environment cannot be read."""
+
+
+class MemoryShort(BackhaulError):
+    """What was asked for needs more memory, or more temporary space, than there is."""
+
+    exit_code = 4
 
 
 class WarehouseMissing(BackhaulError):

@@ -5,12 +5,16 @@ Nothing is read from the environment anywhere else.
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.errors import SettingError
+
 SHORT_WAIT_S = 10.0
+LEAST_MB = 300  # of memory that the database works in
 _HERE = Path(__file__).resolve().parent
 
 
@@ -66,12 +70,13 @@ def _drop_drafts(path: Path) -> None:
     """Remove the drafts of a file whose writers are gone: a disk that failed them did not let them clean up."""
     for draft in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
         writer = draft.name.removeprefix(f"{path.name}.").removesuffix(".new")
-        if writer.isascii() and writer.isdecimal() and not _is_running(int(writer)):
+        if writer.isascii() and writer.isdecimal() and not is_running(int(writer)):
             with suppress(OSError):  # what was asked for is written
                 draft.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Say whether a process of this number runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -88,6 +93,31 @@ def _named(prefix: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith(prefix) and value
     }
+
+
+def megabytes(text: str) -> int | None:
+    """Read an amount of memory, in megabytes of a million bytes; nothing where nothing is said.
+
+    Raises SettingError.
+
+    >>> megabytes("1.5GB"), megabytes("800 mb"), megabytes("")
+    (1500, 800, None)
+    """
+    if not text.strip():
+        return None
+    said = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*([MG])I?B?", text.strip().upper())
+    found = int(float(said[1]) * (1000 if said[2] == "G" else 1)) if said else 0
+    if found < LEAST_MB:
+        raise SettingError(f"BACKHAUL_MEMORY={text[:40]} is no memory to work in: write 2GB, or {LEAST_MB}MB at least.")
+    return found
+
+
+def _threads(text: str) -> int | None:
+    if not text.strip():
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,3}", text.strip()):
+        raise SettingError(f"BACKHAUL_THREADS={text[:40]} is no number of threads: write a whole number, 1 at least.")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -125,8 +155,9 @@ class Settings:
     ping_url: str = field(default_factory=lambda: os.environ.get("BACKHAUL_PING", ""), repr=False)
     warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "30")))
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
+    memory_mb: int | None = field(default_factory=lambda: megabytes(os.environ.get("BACKHAUL_MEMORY", "")))
+    threads: int | None = field(default_factory=lambda: _threads(os.environ.get("BACKHAUL_THREADS", "")))
     wait_s: float = 0.0
-    threads: int | None = None
 
     @property
     def short_wait_s(self) -> float:

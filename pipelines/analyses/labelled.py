@@ -94,7 +94,7 @@ def train_build(settings: Settings, source: str | None) -> Version | None:
     """
     current_build(settings.warehouse).close()
     path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
-    with connect(threads=settings.threads, folders=[path.parent]) as connection:
+    with connect(settings=settings, folders=[path.parent]) as connection:
         connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY); USE build")
         known = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY 1").fetchall())
         for name in [source] if source else known:

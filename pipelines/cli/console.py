@@ -221,6 +221,7 @@ def run(command: Callable[..., Any]) -> None:
         became = " ".join(getattr(error, "__notes__", [])) or UNTOUCHED
         _end(type(error).__name__, f"{said.rstrip(': ')}. {became}", UNAVAILABLE)
     except Exception as error:
+        _end_of_memory(error)
         log.error("fault", extra={"given": {"trace": traceback.format_exc()}})
         text = str(error).splitlines()[0][:120] if str(error) else ""
         said = (
@@ -232,6 +233,16 @@ def run(command: Callable[..., Any]) -> None:
         for handler in log.handlers:
             handler.close()
         log.handlers = []
+
+
+def _end_of_memory(error: Exception) -> None:
+    """End with a sentence where a database had too little memory: it is loaded, or the error is none of its."""
+    database = sys.modules.get("duckdb")
+    if database is not None and isinstance(error, database.OutOfMemoryException):
+        from pipelines.warehouse.sql import memory_short
+
+        short = memory_short(error)
+        _end(type(short).__name__, f"{short} {UNTOUCHED}", short.exit_code)
 
 
 _WrongUse: Any = typer.BadParameter.__mro__[1]  # click's UsageError, whichever click typer brings

@@ -282,7 +282,7 @@ def check(
         _say_findings(settings, output, is_deep=True)
         return
     current_build(settings.warehouse).close()
-    connection = connect(folders=[settings.warehouse / "builds"])
+    connection = connect(settings=settings, folders=[settings.warehouse / "builds"])
     path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
     connection.execute(f"ATTACH {quote(path)} AS b (READ_ONLY); USE b")
     try:

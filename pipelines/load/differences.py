@@ -94,7 +94,7 @@ def compare(settings: Settings, first: str, second: str, *, keys: Sequence[str] 
 
 
 def _tables(settings: Settings, first: str, second: str) -> tuple[Table, ...]:
-    connection = sql.connect(threads=settings.threads)
+    connection = sql.connect(settings=settings)
     try:
         for name, build_id in (("a", first), ("b", second)):
             path = build.build_path(settings.warehouse, build_id)

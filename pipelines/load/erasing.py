@@ -407,7 +407,7 @@ def links_of(
     hashes = {keys.customer_hash(key, c): c for c in customers}
     found: dict[str, dict[str, set[str]]] = {c: {} for c in hashes.values()}
     start, logs = len(namespace) + 2, Logs(settings, state_file)
-    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+    with connect(settings=settings, folders=[logs.folder]) as connection:
         rows = {}
         for thing in ("order_line", "return_event", "refund", "refund_line"):
             table = schema.LOG.tables[thing]
@@ -448,6 +448,6 @@ def kept_texts(settings: Settings, state_file: state.State, namespace: str) -> f
     told = logs.sql("return_event", logged(state_file, namespace))
     if not told:
         return frozenset()
-    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+    with connect(settings=settings, folders=[logs.folder]) as connection:
         found = connection.execute(f"SELECT DISTINCT trim(reason_raw) FROM {told} WHERE reason_raw IS NOT NULL")
         return frozenset(text for (text,) in found.fetchall())

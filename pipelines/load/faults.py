@@ -13,9 +13,11 @@ from pipelines.load.raw import damaged_raw, sweep
 from pipelines.load.report import Report
 from pipelines.settings import Settings
 from pipelines.warehouse import state
+from pipelines.warehouse.sql import memory_short
 
 OF_DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 OF_WRITING_SIGNS = ("could not write", "could not sync", "read-only file system")
+_ROOM = "max_temp_directory_size"  # what outgrows memory finds no room on disk
 OF_DISK_SIGNS = (*OF_WRITING_SIGNS, "input/output error", "too many open files")
 
 
@@ -25,7 +27,7 @@ def is_disk_full(error: Exception) -> bool:
         return True
     told = str(error).lower()
     return isinstance(error, duckdb.Error) and any(
-        sign in told for sign in ("no space left", "disk is full", "file too large", "quota exceeded")
+        sign in told for sign in ("no space left", "disk is full", "file too large", "quota exceeded", _ROOM)
     )
 
 
@@ -84,6 +86,8 @@ def sentence_of(names: str, error: Exception) -> BackhaulError:
     """Say what is wrong with the files of a load, in one sentence: an error that has none gets one."""
     if isinstance(error, BackhaulError):
         return error
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return SourceError(f"{names} cannot be loaded: {memory_short(error)}")
     lines = printable(str(error)).splitlines()
     told = ((error.strerror if isinstance(error, OSError) else None) or (lines[0] if lines else ""))[:120]
     kind = type(error).__name__

@@ -103,7 +103,7 @@ def _shares_rows(settings: Settings, state_file: state.State, load_id: str, othe
     if any(row["thing"] in contracts.REVERSIBLE and (row["duplicate"] or row["replaced"]) for row in counts):
         return True
     logs = Logs(settings, state_file)
-    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+    with connect(settings=settings, folders=[logs.folder]) as connection:
         for thing, table in schema.LOG.tables.items():
             ours, theirs = logs.sql(thing, [load_id]), logs.sql(thing, others)
             if thing in contracts.REVERSIBLE and ours and theirs:
@@ -193,7 +193,7 @@ def _refused(
         refused = faulty(origin, files, landed["namespace"], lambda: connected(settings))
     if len(refused) == len(files) and len(files) + len(report.skipped) + len(report.refused) == 1:
         raise next(iter(refused.values())) from error
-    if not refused and isinstance(error, duckdb.Error):
+    if not refused and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.OutOfMemoryException):
         raise SourceError(
             f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and"
             " load it again."

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
-from pipelines.load import erasing, queries
+from pipelines.load import erasing, queries, room
 from pipelines.load import files as files_load
 from pipelines.load.faults import printable
 from pipelines.load.raw import connected
@@ -157,6 +157,7 @@ def _landed(
             " joined to."
         )
     needed = taken if is_whole else sides
+    room.check(settings, taken)
     rows = _kept(
         settings, load_id, origin, [f for f in files if f in taken], digests, exports, needed, refusals, report
     )

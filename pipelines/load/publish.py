@@ -145,7 +145,7 @@ def _build_once(
     logs, build_id = Logs(settings, state_file), draft.build_id
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in every if row["status"] == "logged"]
-    connection = draft.open(settings.threads)
+    connection = draft.open()
     before: dict[str, int] = {}
     try:
         before = row_counts(connection) if draft.is_copy else {}
@@ -156,7 +156,7 @@ def _build_once(
             if draft.is_copy:
                 connection.close()
                 draft.empty()
-                connection = draft.open(settings.threads)
+                connection = draft.open()
                 versions.open_logs(connection, logs, loads, new, restored)
             versions.survivors(connection)
         progress(why("step_shaping"))

@@ -333,7 +333,7 @@ def _changing(settings: Settings) -> Iterator[tuple[Connection, state.State]]:
 def _connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that reaches the raw files, with a folder of its own for copies: nothing is left behind."""
     with tempfile.TemporaryDirectory(prefix="backhaul-quarantine-") as folder:
-        connection = sql.connect(threads=settings.threads, folders=[settings.raw], staging=Path(folder))
+        connection = sql.connect(settings=settings, folders=[settings.raw], staging=Path(folder))
         try:
             yield connection
         finally:

@@ -61,7 +61,7 @@ def connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     staging = settings.raw / ".staging"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700)
-    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log", settings.raw], staging=staging)
+    connection = connect(settings=settings, folders=[settings.warehouse / "log", settings.raw], staging=staging)
     try:
         yield connection
     finally:
@@ -72,7 +72,7 @@ def connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 @contextmanager
 def reading_logs(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that reads the logs. Raises WarehouseDamaged for one that cannot be read."""
-    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
+    connection = connect(settings=settings, folders=[settings.warehouse / "log"])
     try:
         yield connection
     except duckdb.Error as error:

@@ -25,6 +25,7 @@ from pipelines.receiving import taking as receiving
 from pipelines.settings import Settings
 from pipelines.warehouse import build, keys, state
 from pipelines.warehouse.log_files import Logs
+from pipelines.warehouse.sql import memory_short
 from pipelines.why import why
 
 
@@ -170,6 +171,8 @@ def _load(
         except duckdb.Error as error:
             if is_disk_full(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise memory_short(error) from error
             if is_of_disk(error):
                 raise OSError(errno.EIO, "Cannot be read or written", str(settings.warehouse)) from error
             raise
@@ -245,7 +248,7 @@ class _Work:
         is_reordered = False
         while landed := self.state_file.loads_with("landed"):
             if self.draft is None:  # the last build is copied while new rows are judged
-                self.draft = build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
+                self.draft = build.Draft(self.settings, state.now(), self.report.build_id)
                 Thread(
                     target=import_module, args=("..alerts", __package__)
                 ).start()  # half a second, beside the database
@@ -259,7 +262,7 @@ class _Work:
         is_less = bool(held - published)  # a load that the build holds was taken back or put aside
         is_first = self.report.build_id is None
         if self.state_file.loads_with("logged") or is_less or ((rebuild or is_first) and published):
-            self.draft = self.draft or build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
+            self.draft = self.draft or build.Draft(self.settings, state.now(), self.report.build_id)
             is_whole = is_reordered or rebuild or held != published
             history.keep_metrics(self.settings, self.state_file)
             self.failures |= publish(

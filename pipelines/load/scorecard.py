@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from pipelines.settings import Settings
 from pipelines.sources import NamedRows
-from pipelines.warehouse import build, state, state_tables
+from pipelines.warehouse import build, sql, state, state_tables
 from pipelines.why import why
 
 LOOKED_AT = 50  # rows by which it is told what a column holds
@@ -120,7 +120,7 @@ def _newest_events(settings: Settings) -> dict[str, datetime]:
     build_id = build.current_id(settings.warehouse)
     if build_id is None or not build.is_there(settings.warehouse, build_id):
         return {}
-    with duckdb.connect(str(build.build_path(settings.warehouse, build_id)), read_only=True) as connection:
+    with sql.open_file(build.build_path(settings.warehouse, build_id)) as connection:
         found = connection.execute("SELECT source, max(last_occurred_at) FROM build_source GROUP BY 1").fetchall()
     return {source: at for source, at in found if at is not None}
 

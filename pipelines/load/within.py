@@ -144,7 +144,7 @@ def _make(settings: Settings, base: Path, path: Path, cut: Scope, scope: Scope) 
     """Cut a build, estimate what is left anew, and put the file in its place in one rename."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
-    connection = sql.connect(draft, settings.threads, folders=[settings.warehouse])
+    connection = sql.connect(draft, settings, folders=[settings.warehouse])
     try:
         connection.execute(f"ATTACH {sql.quote(base)} AS whole (READ_ONLY)")
         versions.create_tables(connection)

@@ -37,7 +37,7 @@ from pipelines.sources.mapping import Mapping as MappingSource
 from pipelines.warehouse import build, schema, sql, state, state_tables
 from pipelines.warehouse import keys as keys_warehouse
 from pipelines.warehouse.log_files import Logs
-from pipelines.warehouse.sql import connect, name, quote, read_sql
+from pipelines.warehouse.sql import connect, name, open_file, quote, read_sql
 
 Progress = Callable[[str], None]
 STATUSES = ("landed", "logged", "published", "failed")
@@ -341,7 +341,7 @@ def _rename_in_logs(
         logs = Logs(settings, state_file)
         if not (rows := logs.sql(thing, [row["load_id"]])):
             continue
-        with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+        with connect(settings=settings, folders=[logs.folder]) as connection:
             mine = f"SELECT count(*) FROM {rows} WHERE customer_id IN ({', '.join(map(quote, of))})"
             number = int(connection.execute(mine).fetchall()[0][0])
         if number:
@@ -509,7 +509,7 @@ class _Needles:
         is_parquet = head.startswith(b"PAR1")
         try:
             with contextlib.closing(
-                connect(threads=1, folders=[file.parent]) if is_parquet else duckdb.connect(str(file), read_only=True)
+                connect(threads=1, folders=[file.parent]) if is_parquet else open_file(file)
             ) as connection:
                 relations = [read_sql("parquet", file)]
                 if not is_parquet:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sample.draws import DAY, Array, Rng
-from pipelines.warehouse.sql import quote
+from pipelines.warehouse.sql import connect, quote
 
 CLEAN, DUPLICATE, LATE_EDIT, NAIVE, IMPOSSIBLE, BAD_NUMBER = range(6)
 """What a written row is; a LATE_EDIT row is the first version, the corrected one stays CLEAN."""
@@ -82,10 +82,8 @@ class Writer:
     connection: duckdb.DuckDBPyConnection = field(init=False)
 
     def __post_init__(self) -> None:
-        self.connection = duckdb.connect(
-            config={"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-        )
-        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection = connect(threads=1)
+        self.connection.execute("SET preserve_insertion_order = true")
 
     def plan(
         self,

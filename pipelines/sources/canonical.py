@@ -20,7 +20,7 @@ from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Num
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Lines, NamedRows
-from pipelines.sources.looks import check_content, reading, shown, start_of, what_is
+from pipelines.sources.looks import check_content, check_memory, reading, shown, start_of, what_is
 from pipelines.sources.tables.parquet import parquet_columns
 from pipelines.sources.tables.parts import CSV, LINES, LONGEST_LINE, NDJSON, PARQUET, kind_of, opened, short_lines
 from pipelines.sources.tables.text import Staged, count_lines, csv_columns, stage_csv
@@ -206,6 +206,7 @@ def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, 
     try:
         in_order(connection, [f"CREATE TEMP TABLE {stage} AS {read}"])
     except duckdb.Error as error:
+        check_memory(file, error)
         raise SourceError(
             f"{shown(file)} cannot be read as NDJSON: one object a line, UTF-8. Correct it and load it again."
         ) from error

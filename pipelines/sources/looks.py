@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
+
 from pipelines.errors import BackhaulError, SourceError
+from pipelines.warehouse.sql import memory_short
 
 START = 4096  # bytes that tell what a file is
 CHUNK = 1 << 20
@@ -95,6 +98,12 @@ def reading(file: Path) -> Iterator[None]:
         if getattr(error, "errno", None) in FULL or "no space left" in str(error).lower():
             raise
         raise SourceError(f"{shown(file)} cannot be read{_cause(error)}. Export it again.") from error
+
+
+def check_memory(file: Path, error: Exception) -> None:
+    """Raise SourceError where reading a file needs more memory than the database may take, which is no fault in it."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        raise SourceError(f"{shown(file)}: {memory_short(error)}", is_of_file=False) from error
 
 
 def _cause(error: BaseException) -> str:

@@ -20,10 +20,10 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from pipelines.errors import WarehouseLocked, WarehouseMissing
-from pipelines.settings import private
+from pipelines.settings import Settings, private
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.scope import Scope
-from pipelines.warehouse.sql import connect, quote
+from pipelines.warehouse.sql import connect, drop_spilled, open_file, quote
 from pipelines.warehouse.sql import name as name_sql
 from pipelines.warehouse.star import VERSION
 
@@ -130,7 +130,7 @@ def _own(warehouse: Path) -> list[tuple[Path, re.Match[str]]]:
 def problem(path: Path) -> str:
     """Read every value of a build; say what cannot be read, nothing when it is whole."""
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with open_file(path) as connection:
             for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall():
                 connection.execute(f"SELECT bit_xor(hash(t)) FROM {name_sql(name)} t").fetchall()
     except duckdb.Error as error:
@@ -147,7 +147,7 @@ def readable_info(warehouse: Path) -> dict[str, str]:
     if build_id is None or not build_path(warehouse, build_id).is_file():
         return {}
     try:
-        with duckdb.connect(str(build_path(warehouse, build_id)), read_only=True) as connection:
+        with open_file(build_path(warehouse, build_id)) as connection:
             found = dict(connection.execute("SELECT name, value FROM build_info").fetchall())
     except duckdb.Error:
         return {}
@@ -206,10 +206,10 @@ def new_id(warehouse: Path, at: datetime) -> str:
 class Draft:
     """The file of the next build: empty, or a copy of the last one, made while its new rows are still judged."""
 
-    def __init__(self, warehouse: Path, at: datetime, clone_of: str | None) -> None:
+    def __init__(self, settings: Settings, at: datetime, clone_of: str | None) -> None:
+        self._settings, self._warehouse = settings, (warehouse := settings.warehouse)
         self.build_id = new_id(warehouse, at)
         self.is_copy = clone_of is not None
-        self._warehouse = warehouse
         self._path = build_path(warehouse, self.build_id + UNFINISHED)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._copied: Future[None] | None = None
@@ -219,11 +219,11 @@ class Draft:
             pool.submit(sync, self._path)  # what both share goes to disk while the rest is worked out
             pool.shutdown(wait=False)
 
-    def open(self, threads: int | None) -> duckdb.DuckDBPyConnection:
+    def open(self) -> duckdb.DuckDBPyConnection:
         """Open it for writing, once the copy stands."""
         if self._copied is not None:
             self._copied.result()
-        return connect(self._path, threads, folders=[self._warehouse])
+        return connect(self._path, self._settings, folders=[self._warehouse])
 
     def empty(self) -> None:
         """Begin again with nothing in it; it must be closed."""
@@ -249,7 +249,7 @@ class Draft:
         rebuild = most_bytes is None
         if most_bytes is not None and self._path.stat().st_size > most_bytes:
             written, rebuild = self._write_anew(tables), True
-        with duckdb.connect(str(self._path), read_only=True) as again:
+        with open_file(self._path) as again:
             if again.execute(tables).fetchall() != written:
                 raise OSError(
                     f"The build {self.build_id} reads back differently from what was written. Check the disk and load"
@@ -271,7 +271,7 @@ class Draft:
     def _write_anew(self, tables: str) -> list[Any]:
         """Copy every table to a fresh file that takes the place of the draft; give what `tables` selects of it."""
         fresh = self._path.with_name(self._path.name + ".new")
-        connection = connect(fresh, folders=[self._warehouse])
+        connection = connect(fresh, self._settings, folders=[self._warehouse])
         try:
             connection.execute(f"SET preserve_insertion_order = true; ATTACH {quote(self._path)} AS worn (READ_ONLY)")
             (name,) = connection.execute("SELECT current_database()").fetchall()[0]
@@ -318,7 +318,8 @@ def clear(path: Path) -> None:
 
 
 def sweep(warehouse: Path) -> None:
-    """Remove what a killed load left unfinished."""
+    """Remove what a killed load left unfinished, and what killed processes left of what outgrew their memory."""
+    drop_spilled(warehouse)
     for leftover, match in _own(warehouse):
         if match[2] and leftover.is_dir():
             shutil.rmtree(leftover)  # DuckDB's own folder for what memory did not hold

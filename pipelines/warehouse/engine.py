@@ -43,7 +43,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from pipelines.errors import WarehouseMissing
 from pipelines.warehouse.scope import Scope
-from pipelines.warehouse.sql import lock, quote
+from pipelines.warehouse.sql import memory_short, open_attached
 from pipelines.warehouse.star import STAR
 
 if TYPE_CHECKING:
@@ -430,13 +430,8 @@ class _DuckDB:
     dialect = "duckdb"
 
     def __init__(self, path: Path) -> None:
-        self._base = duckdb.connect(
-            ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        )
-        self._base.execute("SET TimeZone = 'UTC'")
+        self._base = open_attached(path)
         self._name = path.stem
-        self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
-        lock(self._base)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self.fetched = Kept()
 
@@ -458,6 +453,8 @@ class _DuckDB:
         cursor = self.cursor()
         try:
             return _frame(cursor.execute(text, values).to_arrow_table(), statement)
+        except duckdb.OutOfMemoryException as error:
+            raise memory_short(error) from error
         except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.CatalogException) as error:
             # a page that is damaged, a table that is gone
             told = str(error).splitlines()[0][:100]

@@ -45,7 +45,7 @@ class Logs:
 
     def __init__(self, settings: Settings, state_file: state.State) -> None:
         self.folder = settings.warehouse / "log"
-        self._threads, self._state_file = settings.threads, state_file
+        self._settings, self._state_file = settings, state_file
         self._rows = state_file.rows(select(state_tables.log_file))
         self._known = {row["load_id"] for row in self._rows}
 
@@ -209,7 +209,7 @@ class Logs:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_stem(f"tmp_{target.stem}")
         try:
-            with connect(threads=self._threads, folders=[self.folder]) as connection:
+            with connect(settings=self._settings, folders=[self.folder]) as connection:
                 select = select_of(connection, self.sql(thing, [load_id]))
                 connection.execute(f"COPY ({select}) TO {quote(draft)} ({_OPTIONS})")
             build.sync(draft)
@@ -234,7 +234,7 @@ class Logs:
             target.parent.mkdir(parents=True, exist_ok=True)
             draft = target.with_stem(f"tmp_{name}")
             try:
-                with connect(threads=self._threads, folders=[self.folder]) as connection:
+                with connect(settings=self._settings, folders=[self.folder]) as connection:
                     connection.execute(f"COPY (FROM {self.sql(thing, loads)}) TO {quote(draft)} ({_OPTIONS})")
                 build.sync(draft)
                 draft.replace(target)

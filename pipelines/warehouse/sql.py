@@ -1,17 +1,25 @@
 """SQL texts that several rooms write: quoted names and literals, keys, rows of files; and their connection."""
 
+import itertools
 import json
 import os
+import platform
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
 
-from pipelines.settings import data_path
+from pipelines.errors import MemoryShort
+from pipelines.settings import Settings, data_path, is_running
+from pipelines.warehouse import machine
 
 FLOATING = ("DOUBLE", "FLOAT")  # types that hold what is no number
 CHANGEABLE = ("preserve_insertion_order", "max_vacuum_tasks", "disabled_optimizers")  # by a locked connection
@@ -19,6 +27,11 @@ BASE_MB, WORKER_MB = (
     300,
     100,
 )  # memory beside a staging folder, for all and for each thread: tables that outgrow it go there
+
+SPILLED = ".spilled-"
+_Value = str | bool | int | float | list[str]
+_OFFLINE: dict[str, _Value] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+_numbers = itertools.count()
 
 
 def quote(text: object) -> str:
@@ -61,37 +74,114 @@ def _path(path: Path | str) -> str:
 
 def connect(
     path: Path | str = ":memory:",
-    threads: int | None = None,
+    settings: Settings | None = None,
     *,
+    threads: int | None = None,
     folders: Sequence[Path] | None = None,
     staging: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB as every part of the pipeline does: UTC, and nothing fetched from outside.
+    """Open DuckDB as every part of the pipeline does: UTC, nothing fetched from outside, memory and threads bounded.
 
     With `folders`, as every load and build has them, it reaches these, the database itself and the data we ship, and
     its configuration is locked. `staging`, one folder more, takes copies that are made to be read and what does not fit
-    in memory.
+    in memory. `threads` are fewer than the settings say.
     """
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "preserve_insertion_order": False,
-    }
-    if threads:
-        config["threads"] = threads
-    connection = duckdb.connect(str(path), config=config)
+    place = staging or (spill_folder(settings.warehouse) if settings is not None else None)
+    if place is None and str(path) != ":memory:":
+        place = Path(f"{path}.tmp")  # as DuckDB would: `build.sweep` knows it
+    bounds = _bounds(settings or Settings(), place, threads, is_staging=staging is not None)
+    connection = duckdb.connect(str(path), config=_OFFLINE | bounds | {"preserve_insertion_order": False})
     # an unfinished build is thrown away, never recovered: one checkpoint, when it is published; the slow compressions
     # save a sixth of the file and cost a quarter of the writing
     connection.execute(
         "SET TimeZone = 'UTC'; SET wal_autocheckpoint = '1TB'; SET disabled_compression_methods = 'fsst,alp,alprd'"
     )
+    place = staging or (spill_folder(settings.warehouse) if settings is not None else None)
+    if place is None and str(path) != ":memory:":
+        place = Path(f"{path}.tmp")  # as DuckDB would: `build.sweep` knows it
     if staging is not None:
-        memory = f"{BASE_MB + WORKER_MB * (threads or os.cpu_count() or 1)}MB"
-        connection.execute(f"SET memory_limit = '{memory}'")
-        connection.execute(f"SET temp_directory = {quote(staging)}; SET VARIABLE backhaul_staging = {quote(staging)}")
+        connection.execute(f"SET VARIABLE backhaul_staging = {quote(staging)}")
     if folders is not None:
         lock(connection, [*folders, *([staging] if staging else [])])
     return connection
+
+
+def open_file(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB file to be read, with memory and threads bounded."""
+    connection = duckdb.connect(str(path), read_only=True)  # configured alike by all who open it
+    bounds = _bounds(Settings(), spill_folder(home_of(path)))
+    connection.execute("; ".join(f"SET {key} = {quote(value)}" for key, value in bounds.items()))
+    return connection
+
+
+def open_attached(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory beside which a build is attached as `build`, to be read: it reaches nothing else."""
+    connection = duckdb.connect(config=_OFFLINE | _bounds(Settings(), spill_folder(home_of(path))))
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
+    lock(connection)
+    return connection
+
+
+def _bounds(
+    settings: Settings, place: Path | None, threads: int | None = None, *, is_staging: bool = False
+) -> dict[str, _Value]:
+    """Give what bounds a database: its memory, its threads, and the folder for what outgrows its memory."""
+    workers, most = threads or machine.threads(settings), machine.memory_mb(settings)
+    return {
+        "threads": workers,
+        "memory_limit": f"{min(most, BASE_MB + WORKER_MB * workers) if is_staging else most}MB",
+        "temp_directory": str(place or Path(_temporary().name) / str(next(_numbers))),
+    }
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """Make this process's folder for what outgrows memory where no warehouse is near; it goes when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="backhaul-")
+
+
+def home_of(path: Path) -> Path:
+    """Give the warehouse that a build lies in; of another file, its folder."""
+    return next((p.parent for p in path.absolute().parents if p.name == "builds"), path.absolute().parent)
+
+
+def spill_folder(home: Path) -> Path:
+    """Name a folder of a warehouse's disk for what outgrows the memory of one database.
+
+    DuckDB makes it when it needs it, and removes it; what a killed process left goes with `drop_spilled`. Where the
+    warehouse cannot be written, as by who only reads, it is a folder of the system's.
+    """
+    is_writable = os.access(home if home.exists() else home.absolute().parent, os.W_OK)
+    folder = home.absolute() if is_writable else Path(_temporary().name)
+    return folder / f"{SPILLED}{platform.node() or 'here'}-{os.getpid()}-{next(_numbers)}"
+
+
+def drop_spilled(home: Path) -> None:
+    """Remove what processes that are gone left in a warehouse of what outgrew their memory.
+
+    Of another machine, or container, it is left for a day.
+    """
+    for folder in home.glob(f"{SPILLED}*"):
+        node, pid, _ = folder.name.removeprefix(SPILLED).rsplit("-", 2)
+        is_here = node == (platform.node() or "here")
+        with suppress(FileNotFoundError):
+            if not is_running(int(pid)) if is_here else time.time() - folder.stat().st_mtime > 86_400:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def memory_short(error: duckdb.Error) -> MemoryShort:
+    """Say what to do where a database needs more memory, or more room for what outgrows it."""
+    told = str(error).splitlines()[0].removeprefix("Out of Memory Error: ")[:120]
+    if "max_temp_directory_size" in str(error) or "offload" in told:
+        return MemoryShort(
+            f"What outgrows memory finds no room on the disk of the warehouse ({told}). Free space there, or give more"
+            " memory with BACKHAUL_MEMORY."
+        )
+    return MemoryShort(
+        f"This needs more memory than the database may take ({told}). Give it more with BACKHAUL_MEMORY, or fewer"
+        " threads with BACKHAUL_THREADS."
+    )
 
 
 def lock(connection: duckdb.DuckDBPyConnection, folders: Iterable[Path] = ()) -> None:

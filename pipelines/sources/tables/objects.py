@@ -14,7 +14,7 @@ import duckdb
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Lines
-from pipelines.sources.looks import shown, start_of
+from pipelines.sources.looks import check_memory, shown, start_of
 from pipelines.sources.tables.parts import (
     LINES,
     LONGEST_LINE,
@@ -77,6 +77,7 @@ def stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path,
                 )
             return unroll(connection, stage, file, documents, path, branches)
         except duckdb.Error as error:
+            check_memory(file, error)
             at = re.search(r"byte \d+|[Ll]ine:? \d+", str(error))
             raise SourceError(
                 f"{shown(file)} cannot be read as JSON{f', {at[0].lower()}' if at else ''}. "

@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Lines
-from pipelines.sources.looks import chunks, is_wide, shown, start_of
+from pipelines.sources.looks import check_memory, chunks, is_wide, shown, start_of
 from pipelines.sources.tables.parts import (
     HEAD_ROWS,
     LONGEST_LINE,
@@ -205,6 +205,7 @@ def stage_csv(
     try:
         in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
     except duckdb.Error as error:
+        check_memory(file, error)
         if "parallel=false" not in str(error):  # a line break inside quotes
             raise _unreadable(file, error) from error
     else:
