@@ -24,7 +24,7 @@ from pipelines.errors import CopyError, WarehouseLocked
 from pipelines.load import load
 from pipelines.outputs import semantics
 from pipelines.settings import Settings
-from pipelines.warehouse import elsewhere
+from pipelines.warehouse import elsewhere, elsewhere_postgresql
 from pipelines.warehouse.build import build_path, checksum, current_build, current_id
 from pipelines.warehouse.elsewhere import copy_build, described
 from pipelines.warehouse.engine import open_postgresql
@@ -273,6 +273,56 @@ def test_a_schema_holds_every_row_with_the_dictionary_and_views_on_it_stay(
             pd.testing.assert_frame_equal(metrics.answer(here, key), metrics.answer(there, key))
 
 
+def places(server: str, schema: str) -> list[str]:
+    asked = f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{schema}\\_\\_rows\\_%' ORDER BY 1"
+    return [name for (name,) in ask(server, asked)]
+
+
+def test_who_reads_waits_for_nothing_and_rows_go_once_nobody_reads_them(
+    server: str, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader holds a view while a copy is made: reading goes on all the time, the copy waits, and old rows stay."""
+    target, read, tried = f"{server}#reads", "SELECT sum(units_sold) FROM reads.fact_order_line", list[float]()
+    copy_build(tiny_settings.warehouse, target)
+    assert places(server, "reads") == ["reads__rows_1"]
+    with psycopg.connect(server) as held:
+        assert held.execute(read.encode()).fetchall() == [(9,)]
+
+        def waited(seconds: float) -> None:
+            tried.append(seconds)
+            assert ask(server, read) == [(9,)]
+            if len(tried) == 2:
+                held.commit()
+                held.execute(b"SELECT 1 FROM reads__rows_1.fact_order_line")
+
+        monkeypatch.setattr(elsewhere_postgresql.time, "sleep", waited)
+
+        def said(text: str) -> None:
+            assert ask(server, read) == [(9,)], text
+
+        copy_build(tiny_settings.warehouse, target, said)
+        assert len(tried) == 2
+        assert places(server, "reads") == ["reads__rows_1", "reads__rows_2"]  # the first are still held
+        assert ask(server, read) == [(9,)]
+    copy_build(tiny_settings.warehouse, target)
+    assert places(server, "reads") == ["reads__rows_3"]
+    assert ask(server, read) == [(9,)]
+
+
+def test_views_that_are_held_too_long_leave_the_last_copy(
+    server: str, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"{server}#held"
+    copy_build(tiny_settings.warehouse, target)
+    monkeypatch.setattr(elsewhere_postgresql, "TRIES", 1)
+    monkeypatch.setattr(elsewhere_postgresql, "WAIT_S", 0.05)
+    with psycopg.connect(server) as holding:
+        holding.execute(b"SELECT 1 FROM held.dim_reason")
+        with pytest.raises(CopyError, match=r"did not take the copy: .*lock timeout"):
+            copy_build(tiny_settings.warehouse, target)
+    assert places(server, "held") == ["held__rows_1"]
+
+
 def test_a_schema_of_somebody_else_is_left(server: str, tiny_settings: Settings) -> None:
     with psycopg.connect(server) as connection:
         connection.execute("CREATE SCHEMA theirs; CREATE TABLE theirs.fact_order_line AS SELECT 1 AS a")
@@ -296,12 +346,13 @@ def test_a_killed_copy_leaves_the_schema_as_it_was(server: str, tiny_settings: S
 def test_a_table_that_changed_is_made_anew_unless_something_rests_on_it(server: str, tiny_settings: Settings) -> None:
     target = f"{server}#changed"
     copy_build(tiny_settings.warehouse, target)
+    for old in ("VIEW changed.dim_reason AS SELECT 1 AS more", "TABLE changed.dim_reason (family text)"):
+        with psycopg.connect(server) as connection:  # of another version, and of one that copied into tables
+            connection.execute(f"DROP VIEW changed.dim_reason; CREATE {old}".encode())
+        copy_build(tiny_settings.warehouse, target)
+        assert ask(server, "SELECT count(family) > 0 FROM changed.dim_reason") == [(True,)]
     with psycopg.connect(server) as connection:
-        connection.execute("ALTER TABLE changed.dim_reason DROP COLUMN family CASCADE")
-    copy_build(tiny_settings.warehouse, target)
-    assert ask(server, "SELECT count(family) > 0 FROM changed.dim_reason") == [(True,)]
-    with psycopg.connect(server) as connection:
-        connection.execute("ALTER TABLE changed.dim_reason ADD COLUMN more text")
+        connection.execute("DROP VIEW changed.dim_reason; CREATE VIEW changed.dim_reason AS SELECT 1 AS more")
         connection.execute("CREATE VIEW public.rests AS SELECT more FROM changed.dim_reason")
     with pytest.raises(CopyError, match=r"something rests on the old ones: .*rests"):
         copy_build(tiny_settings.warehouse, target)

@@ -9,38 +9,27 @@ Source: Data Package 2.0 (2024, https://datapackage.org/standard/data-package/).
 
 import contextlib
 import hashlib
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 from filelock import FileLock, Timeout
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
 from pipelines.errors import CopyError, WarehouseLocked
-from pipelines.settings import private
+from pipelines.settings import Settings, private
 from pipelines.warehouse.build import UNFINISHED, build_path, current_build, sync
 from pipelines.warehouse.engine import Build, open_duckdb, open_postgresql
-from pipelines.warehouse.sql import connect, name, quote
+from pipelines.warehouse.sql import connect, home_of, name, open_file, quote
 from pipelines.warehouse.star import STAR
-
-if TYPE_CHECKING:
-    import psycopg
 
 MARK = "Copied by Backhaul"
 PACKAGE = "datapackage.json"
-BATCH = 50_000  # rows on their way to a server at once
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _UNITS = (
     (r"tonne_km", "t.km"),
     (r"^minutes$", "minutes"),
@@ -106,6 +95,8 @@ def copy_build(warehouse: Path, target: str, say: Say = lambda _: None) -> Copie
         build_id, mark = build.build_id, about(build.info, build.build_id)
     source = build_path(warehouse, build_id)
     if target.startswith(("postgresql://", "postgres://")):
+        from pipelines.warehouse.elsewhere_postgresql import write_postgresql
+
         url, _, schema = target.partition("#")
         rows = write_postgresql(source, url, schema or "backhaul", mark, say)
         return Copied(f"schema {schema or 'backhaul'}", build_id, len(STAR.tables), rows)
@@ -155,13 +146,14 @@ def _take_away(path: Path) -> None:
         path.with_name(path.name + ".wal").unlink(missing_ok=True)
 
 
-def _refused(place: object, why: str) -> CopyError:
+def refused(place: object, why: str) -> CopyError:
+    """Say why a place is not written to."""
     return CopyError(f"{place} {why}, and what was not copied here is not written over. Give another place.")
 
 
-def _attached(source: Path, draft: Path | str, folders: list[Path]) -> duckdb.DuckDBPyConnection:
+def attached(source: Path, draft: Path | str, folders: list[Path]) -> duckdb.DuckDBPyConnection:
     """Open a database to write a copy from: the build is attached as `build`, read only."""
-    connection = connect(draft)
+    connection = connect(draft, Settings(warehouse=home_of(source)))
     connection.execute(f"SET preserve_insertion_order = true; ATTACH {quote(source)} AS build (READ_ONLY)")
     connection.execute(f"SET allowed_directories = [{', '.join(quote(f) for f in folders)}]")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
@@ -173,7 +165,7 @@ def write_duckdb(source: Path, place: Path, draft: Path, mark: str, say: Say) ->
     if place.exists():
         _check_duckdb(place)
     rows = 0
-    connection = _attached(source, draft, [draft.parent])
+    connection = attached(source, draft, [draft.parent])
     try:
         connection.execute("BEGIN")
         for table in STAR.sorted_tables:
@@ -181,7 +173,7 @@ def write_duckdb(source: Path, place: Path, draft: Path, mark: str, say: Say) ->
             columns = ", ".join(name(c.name) for c in table.columns)
             connection.execute(f"CREATE TABLE {name(table.name)} AS SELECT {columns} FROM build.{name(table.name)}")
             rows += connection.execute(f"SELECT count(*) FROM {name(table.name)}").fetchall()[0][0]
-            connection.execute("; ".join(_comments(table, mark, quote)))
+            connection.execute("; ".join(comments(table, mark, quote)))
         connection.execute("COMMIT; DETACH build; CHECKPOINT")
     finally:
         connection.close()
@@ -191,10 +183,10 @@ def write_duckdb(source: Path, place: Path, draft: Path, mark: str, say: Say) ->
     return rows
 
 
-def _comments(table: Table, mark: str, quoted: Callable[[object], str]) -> Iterator[str]:
-    """Write the dictionary of a table as comments; the mark stands on the table of the build's properties."""
+def comments(table: Table, mark: str, quoted: Callable[[object], str], kind: str = "TABLE") -> Iterator[str]:
+    """Write the dictionary of a table, or a view, as comments; the mark stands on that of the build's properties."""
     said = f"{table.comment} {mark}" if table.name == "build_info" else str(table.comment)
-    yield f"COMMENT ON TABLE {name(table.name)} IS {quoted(said)}"
+    yield f"COMMENT ON {kind} {name(table.name)} IS {quoted(said)}"
     for column in table.columns:
         yield f"COMMENT ON COLUMN {name(table.name)}.{name(column.name)} IS {quoted(described(column))}"
 
@@ -202,9 +194,9 @@ def _comments(table: Table, mark: str, quoted: Callable[[object], str]) -> Itera
 def _check_duckdb(place: Path) -> None:
     """Raise CopyError for a file that is no copy of ours, or holds more than one."""
     if not place.is_file():
-        raise _refused(place, "is no file")
+        raise refused(place, "is no file")
     try:
-        with duckdb.connect(str(place), read_only=True) as connection:
+        with open_file(place) as connection:
             found = dict(connection.execute("SELECT table_name, comment FROM duckdb_tables()").fetchall())
             views = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
     except duckdb.Error as error:
@@ -212,12 +204,12 @@ def _check_duckdb(place: Path) -> None:
             raise CopyError(
                 f"{place} is open for writing in another program. Close it there, and copy again."
             ) from None
-        raise _refused(place, "is no DuckDB file") from None
+        raise refused(place, "is no DuckDB file") from None
     others = sorted({*found} - {*STAR.tables} | {v for (v,) in views})
     if MARK not in str(found.get("build_info", "")):
-        raise _refused(place, "is no copy of a build")
+        raise refused(place, "is no copy of a build")
     if others:
-        raise _refused(place, f"holds {', '.join(others[:3])} as well")
+        raise refused(place, f"holds {', '.join(others[:3])} as well")
 
 
 def write_parquet(source: Path, place: Path, draft: Path, mark: str, say: Say) -> int:
@@ -227,7 +219,7 @@ def write_parquet(source: Path, place: Path, draft: Path, mark: str, say: Say) -
         _check_folder(place)
     draft.mkdir()
     resources = []
-    connection = _attached(source, ":memory:", [draft])
+    connection = attached(source, ":memory:", [draft])
     try:
         for table in STAR.sorted_tables:
             say(f"copying {table.name}")
@@ -301,7 +293,7 @@ def _package(resources: list[dict[str, Any]], mark: str) -> dict[str, Any]:
 def _check_folder(place: Path) -> None:
     """Raise CopyError for a folder that is no copy of ours, or holds more than one; an empty one may be filled."""
     if not place.is_dir():
-        raise _refused(place, "is no folder")
+        raise refused(place, "is no folder")
     there = {p.name for p in place.iterdir()}
     try:
         said = json.loads((place / PACKAGE).read_text("utf-8"))
@@ -313,121 +305,13 @@ def _check_folder(place: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         ours = set()
     if others := sorted(there - ours):
-        raise _refused(place, f"holds {', '.join(others[:3])}")
-
-
-def write_postgresql(source: Path, url: str, schema: str, mark: str, say: Say = lambda _: None) -> int:
-    """Fill a schema of a PostgreSQL server with a build, in one transaction, and give its rows.
-
-    Rows go to temporary tables first, so that readers wait only while these are put in place. Tables that are as they
-    should be are emptied and filled: views and rights on them stay.
-    """
-    if not _SCHEMA.fullmatch(schema):
-        raise CopyError(
-            f"{schema} is no name of a schema: small letters, digits and underscores. Give another after #."
-        )
-    try:
-        import psycopg
-    except ModuleNotFoundError:
-        raise CopyError("PostgreSQL needs the package psycopg. Install it: pip install 'backhaul[postgres]'.") from None
-    reader = _attached(source, ":memory:", [])
-    try:
-        with psycopg.connect(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql://", url)) as server:
-            _prepare(server, schema)
-            rows = 0
-            for table in STAR.sorted_tables:
-                say(f"copying {table.name}")
-                rows += _staged(server, reader, table)
-            say("putting the tables in place")
-            for table in STAR.sorted_tables:
-                _put(server, table, schema)
-            for table in STAR.sorted_tables:
-                server.execute("; ".join(_comments(table, mark, _text)).encode())
-            server.execute(f"COMMENT ON SCHEMA {name(schema)} IS {_text(mark)}".encode())
-    except psycopg.errors.DependentObjectsStillExist as error:
-        first = str(error.diag.message_detail or error).splitlines()[0]
-        raise CopyError(
-            "Tables changed with this version of Backhaul, and something rests on the old ones:"
-            f" {first}. Drop that first."
-        ) from None
-    except psycopg.Error as error:
-        raise CopyError(
-            f"The server did not take the copy: {str(error).splitlines()[0]}. What was there stays."
-        ) from None
-    finally:
-        reader.close()
-    return rows
-
-
-def _text(text: object) -> str:
-    """Write a text as PostgreSQL reads it, whichever way its backslashes are set."""
-    return "'" + str(text).replace("\0", "").replace("'", "''") + "'"
-
-
-def _prepare(server: "psycopg.Connection[Any]", schema: str) -> None:
-    """Make the schema, or see that it is ours, and hold it against another copy."""
-    server.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"backhaul {schema}"])
-    found = server.execute(
-        "SELECT obj_description(oid, 'pg_namespace'), (SELECT count(*) FROM pg_class WHERE relnamespace = n.oid)"
-        " FROM pg_namespace n WHERE nspname = %s",
-        [schema],
-    ).fetchone()
-    if found is None:
-        server.execute(f"CREATE SCHEMA {name(schema)}".encode())
-    elif not str(found[0] or "").startswith(MARK) and found[1]:
-        raise _refused(f"The schema {schema}", "holds tables of somebody else")
-    server.execute(f"SET LOCAL search_path = {name(schema)}; SET LOCAL timezone = 'UTC'".encode())
-
-
-def _ddl(table: Table) -> str:
-    return str(CreateTable(table).compile(dialect=postgresql.dialect())).strip()  # type: ignore[no-untyped-call]
-
-
-def _staged(server: "psycopg.Connection[Any]", reader: duckdb.DuckDBPyConnection, table: Table) -> int:
-    """Fill a temporary table with the rows of a table of the build, and give how many they are."""
-    staged = f"new_{table.name}"
-    definition = _ddl(table).replace(f"CREATE TABLE {table.name} ", f"CREATE TEMPORARY TABLE {staged} ", 1)
-    server.execute(f"{definition} ON COMMIT DROP".encode())
-    columns = ", ".join(name(c.name) for c in table.columns)
-    rows = 0
-    found = reader.execute(f"SELECT {columns} FROM build.{name(table.name)}").to_arrow_reader(BATCH)
-    with server.cursor() as cursor, cursor.copy(f"COPY {staged} ({columns}) FROM STDIN (FORMAT csv)".encode()) as copy:
-        for batch in found:
-            copy.write(_csv(batch))
-            rows += batch.num_rows
-    return rows
-
-
-def _csv(batch: pa.RecordBatch) -> bytes:
-    """Write rows as PostgreSQL reads CSV: what is empty without quotes is NULL, and no text holds the sign 0."""
-    plain = [pc.replace_substring(c, "\0", "") if pa.types.is_string(c.type) else c for c in batch.columns]
-    out = io.BytesIO()
-    options = pa.csv.WriteOptions(include_header=False, quoting_style="all_valid")
-    pa.csv.write_csv(pa.RecordBatch.from_arrays(plain, names=batch.schema.names), out, options)
-    return out.getvalue()
-
-
-def _put(server: "psycopg.Connection[Any]", table: Table, schema: str) -> None:
-    """Put staged rows in the place of a table's; one of other columns is made anew."""
-    shape = (
-        "SELECT array_agg(attname || ' ' || format_type(atttypid, atttypmod) ORDER BY attnum) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
-    )
-    there, wanted = (
-        server.execute(shape, [which]).fetchone()
-        for which in (f"{name(schema)}.{table.name}", f"pg_temp.new_{table.name}")
-    )
-    if there is not None and there[0] is not None and there == wanted:
-        server.execute(f"TRUNCATE {table.name}".encode())
-    else:
-        server.execute(f"DROP TABLE IF EXISTS {name(schema)}.{table.name}".encode())
-        server.execute(_ddl(table).encode())
-    columns = ", ".join(name(c.name) for c in table.columns)
-    server.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM pg_temp.new_{table.name}".encode())
+        raise refused(place, f"holds {', '.join(others[:3])}")
 
 
 def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:
     """Copy a finished build into a schema of a PostgreSQL server, and open it there."""
+    from pipelines.warehouse.elsewhere_postgresql import write_postgresql
+
     with open_duckdb(path) as build:
         mark = about(build.info, build.build_id)
     write_postgresql(path, url, schema, mark)
