@@ -66,6 +66,9 @@ EMPTY = {
     "cost": np.nan,
 }
 """What an element has of its own, and how each column says that there is none."""
+NARROW = dict.fromkeys(("no", "type", "role", "carrier", "service", "mode", "vehicle", "fuel"), np.int8)
+NARROW |= dict.fromkeys(("at", "from", "to", "tote", "shared"), np.int32) | {"round": np.int64}
+"""Types of whole numbers: elements are the most rows that are held."""
 
 
 def chain(
@@ -94,7 +97,10 @@ def chain(
         _treatment(ways),
         _onward(world, network, ways),
     ]
-    return {name: np.concatenate([part[name] for part in blocks]) for name in blocks[0]}
+    return {
+        name: np.concatenate([part.pop(name).astype(NARROW.get(name, np.float64)) for part in blocks])
+        for name in list(blocks[0])
+    }
 
 
 def _ways(

@@ -32,7 +32,6 @@ from pipelines.sample.simulation import (
     SPOILED,
     Simulation,
     event_ids,
-    gather,
     kept_rows,
     return_columns,
     types,
@@ -64,6 +63,41 @@ PORTAL_COLUMNS = [
     "country",
     "shop AS shop_id",
     "'portal' AS system",
+    iso("recorded_at"),
+]
+STORE_COLUMNS = [
+    *event_ids("stores"),
+    f"{PARCEL_ID} AS parcel_id",
+    "event",
+    iso("occurred_at"),
+    number("units"),
+    "place_id",
+    "method",
+    "reason_raw",
+    "return_type",
+    "condition",
+    "inspection_outcome",
+    "disposition",
+    "product AS product_id",
+    "country",
+    "shop AS shop_id",
+    "'stores' AS system",
+    iso("recorded_at"),
+]
+CARRIER_COLUMNS = [
+    *event_ids("carrier"),
+    f"{PARCEL_ID} AS parcel_id",
+    "event",
+    iso("occurred_at"),
+    number("units"),
+    "place_id",
+    "carrier",
+    "method",
+    "return_type",
+    "product AS product_id",
+    "country",
+    "shop AS shop_id",
+    "'carrier' AS system",
     iso("recorded_at"),
 ]
 CHAIN_COLUMNS = [
@@ -104,6 +138,10 @@ class EventFile:
     plan: Plan
     labels: list[str]
 
+    def __getitem__(self, cut: slice) -> "EventFile":
+        """Give some of the events, as they are written."""
+        return EventFile(self.event[cut], self.row[cut], self.lot[cut], self.when, self.plan[cut], self.labels)
+
 
 def return_events(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write the return events of portal, carriers, stores and returns centre."""
@@ -116,9 +154,11 @@ def _event_file(
     rng: Rng, s: Simulation, writer: Writer, pieces: list[tuple[int, Array, Array, Array]], lag: float, *, text: bool
 ) -> EventFile:
     """Stack a system's events, leave out what is recorded after the end, and plan their file."""
-    event, row, when, lot = gather(pieces)
-    recorded, kept = kept_rows(s, rng, when, lag)
-    event, row, when, lot, recorded = event[kept], row[kept], when[kept], lot[kept], recorded[kept]
+    stacked = []
+    for code, row, when, lot in pieces:
+        recorded, kept = kept_rows(s, rng, when, lag)
+        stacked.append((np.full(int(kept.sum()), code), row[kept], when[kept], lot[kept], recorded[kept]))
+    event, row, when, lot, recorded = map(np.concatenate, zip(*stacked, strict=True))
     part, labels = parts(when)
     plan = writer.plan(rng, when, recorded, part, text=text)
     return EventFile(event[plan.row], row[plan.row], lot[plan.row], when, plan, labels)
@@ -179,20 +219,35 @@ def _decline_reasons(s: Simulation, file: EventFile) -> pa.Array:
 
 def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write what the portal tells of returns that are asked for online: the request and what is decided."""
-    rows, back, p = s.rows, s.back, s.world.parameters
+    rows, back = s.rows, s.back
     of = rows["of"]
     online = np.flatnonzero((back["way"][of] != TILL) & (back["way"][of] != BOUNCED))
     none = np.full(len(online), -1)
     moments = _portal_moments(s)
     pieces = [(code, online, moments[name][online], none) for code, name in enumerate(PORTAL)]
     file = _event_file(rng, s, writer, pieces, 40, text=True)
+    when = spoiled(file.plan, file.when, is_early=True)
+    writer.write_planned(
+        "portal/return_event.portal{}.ndjson",
+        lambda cut: _portal_columns(s, file[cut], when[cut]),
+        PORTAL_COLUMNS,
+        file.plan,
+        file.labels,
+    )
+    asked = (file.event == PORTAL.index("requested")) & (file.plan.kind == CLEAN)
+    without_order = (rows["stray"][file.row] > 0) & asked
+    writer.note("portal/return_event.portal.ndjson", "without_order", int(without_order.sum()))
+
+
+def _portal_columns(s: Simulation, file: EventFile, when: Array) -> dict[str, Any]:
+    """Give the columns of the portal's events."""
+    rows, back, p, of = s.rows, s.back, s.world.parameters, s.rows["of"]
     event, row, plan = file.event, file.row, file.plan
     asked = event == PORTAL.index("requested")
     note, note_words = _texts(s, row, p["notes"])
-    when = spoiled(plan, file.when, is_early=True)
     when = np.where((plan.kind == LATE_EDIT) & ~asked, when - 60, when)
     is_decision = np.isin(event, [PORTAL.index("approved"), PORTAL.index("rejected")])
-    columns = return_columns(s, row, plan.kind) | {
+    return return_columns(s, row, plan.kind) | {
         "event": words(event, PORTAL),
         "lot_no": np.ones(len(row), np.int64),
         "occurred_at": times(when),
@@ -208,14 +263,11 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
         "decline_reason": _decline_reasons(s, file),
         "is_manual": is_decision & back["is_manual"][of[row]],
     }
-    writer.write("portal/return_event.portal{}.ndjson", columns, PORTAL_COLUMNS, plan, file.labels)
-    without_order = (rows["stray"][row] > 0) & asked & (plan.kind == CLEAN)
-    writer.note("portal/return_event.portal.ndjson", "without_order", int(without_order.sum()))
 
 
 def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write what the carriers scan: hand over, first scan, losses, and deliveries refused or uncollected."""
-    rows, back, p = s.rows, s.back, s.world.parameters
+    rows, back = s.rows, s.back
     of, way, kind = rows["of"], s.back["way"][rows["of"]], rows["kind"]
     never = np.full(len(of), np.inf)
     moments = {
@@ -228,6 +280,21 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     everyone, none = np.arange(len(of)), np.full(len(of), -1)
     pieces = [(code, everyone, moments[name], none) for code, name in enumerate(CARRIER)]
     file = _event_file(rng, s, writer, pieces, 5400, text=True)
+    when = spoiled(file.plan, file.when, is_early=True)
+    writer.write_planned(
+        "carrier/return_event.carrier{}.csv",
+        lambda cut: _carrier_columns(s, file[cut], when[cut]),
+        CARRIER_COLUMNS,
+        file.plan,
+        file.labels,
+    )
+    scanned = (back["scanned"] <= s.world.end) & back["is_missed"]
+    writer.note("carrier/return_event.carrier.csv", "missing_scan", int(scanned.sum()))
+
+
+def _carrier_columns(s: Simulation, file: EventFile, when: Array) -> dict[str, Any]:
+    """Give the columns of the carriers' events: places of hand over and of the first scan."""
+    rows, back, p = s.rows, s.back, s.world.parameters
     event, row, plan = file.event, file.row, file.plan
     market, area = s.lines["market"][rows["line"][row]], s.lines["area"][rows["line"][row]]
     hub = s.network.hub_of[market, area]
@@ -235,10 +302,8 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     inside = np.minimum(np.maximum(carrier, 0), len(p["carriers"]) - 1)
     point = s.network.point_of[inside, np.maximum(method, 0), market, area]
     place = np.where(event == 0, point, np.where(event == 1, hub, -1))
-    late = plan.kind == LATE_EDIT
-    when = spoiled(plan, file.when, is_early=True)
-    when = np.where(late, when - 3600, when)
-    columns = return_columns(s, row, plan.kind) | {
+    when = np.where(plan.kind == LATE_EDIT, when - 3600, when)
+    return return_columns(s, row, plan.kind) | {
         "event": words(event, CARRIER),
         "lot_no": np.ones(len(row), np.int64),
         "occurred_at": times(when),
@@ -249,25 +314,6 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
         "method": words(method, METHODS),
         "return_type": words(np.where(event >= 3, types(s, row), -1), RETURN_TYPES),
     }
-    select = [
-        *event_ids("carrier"),
-        f"{PARCEL_ID} AS parcel_id",
-        "event",
-        iso("occurred_at"),
-        number("units"),
-        "place_id",
-        "carrier",
-        "method",
-        "return_type",
-        "product AS product_id",
-        "country",
-        "shop AS shop_id",
-        "'carrier' AS system",
-        iso("recorded_at"),
-    ]
-    writer.write("carrier/return_event.carrier{}.csv", columns, select, plan, file.labels)
-    scanned = (back["scanned"] <= s.world.end) & back["is_missed"]
-    writer.note("carrier/return_event.carrier.csv", "missing_scan", int(scanned.sum()))
 
 
 def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
@@ -293,7 +339,7 @@ def _site_pieces(s: Simulation, names: tuple[str, ...], *, in_store: bool) -> li
     ]
 
 
-def _site_columns(s: Simulation, file: EventFile, names: tuple[str, ...], place: Array) -> dict[str, Any]:
+def _site_columns(s: Simulation, file: EventFile, names: tuple[str, ...], place: Array, when: Array) -> dict[str, Any]:
     """Give the columns that stores and returns centre have in common: event, lot, place, grade and disposition."""
     row, lot, plan = file.row, s.lot, file.plan
     has_lot, at = file.lot >= 0, np.maximum(file.lot, 0)
@@ -301,14 +347,13 @@ def _site_columns(s: Simulation, file: EventFile, names: tuple[str, ...], place:
     grade = np.where(graded, lot["grade"][at], -1)
     grade = np.where((plan.kind == LATE_EDIT) & graded, 1, grade)
     outcome = np.where(graded, lot["found"][at], -1)
-    when = spoiled(plan, file.when)
     when = np.where((plan.kind == LATE_EDIT) & ~graded, when - 900, when)
     return return_columns(s, row, plan.kind) | {
         "event": words(file.event, names),
         "lot_no": np.where(has_lot, lot["lot_no"][at], 1),
         "occurred_at": times(when),
         "recorded_at": times(plan.recorded),
-        "units": np.where(has_lot, lot["units"][at], s.rows["units"][row]),
+        "units": np.where(has_lot, lot["units"][at], s.rows["units"][row]).astype(np.int64),
         "place_id": words(place, s.network.column("place_id").tolist()),
         "condition": words(grade, "abcd"),
         "inspection_outcome": words(outcome, list(s.world.parameters["inspection_outcomes"])),
@@ -327,41 +372,34 @@ def _stores(rng: Rng, s: Simulation, writer: Writer) -> None:
         (STORES.index("handed_over"), dropped, back["handed"][of][dropped], np.full(len(dropped), -1)),
     ]
     file = _event_file(rng, s, writer, pieces, 300, text=True)
-    row, line = file.row, rows["line"][file.row]
+    when = spoiled(file.plan, file.when)
+    writer.write_planned(
+        "stores/return_event.stores{}.csv",
+        lambda cut: _store_columns(s, file[cut], when[cut]),
+        STORE_COLUMNS,
+        file.plan,
+        file.labels,
+    )
+
+
+def _store_columns(s: Simulation, file: EventFile, when: Array) -> dict[str, Any]:
+    """Give the columns of the stores' events, with the method of what is handed in and the reason that is asked for."""
+    row, line = file.row, s.rows["line"][file.row]
     asked = file.event == STORES.index("requested")
     with_method = asked | (file.event == STORES.index("handed_over"))
     reason, wordings = _wording(s, row)
-    columns = _site_columns(s, file, STORES, s.network.store_of[s.lines["market"][line], s.lines["area"][line]]) | {
+    place = s.network.store_of[s.lines["market"][line], s.lines["area"][line]]
+    return _site_columns(s, file, STORES, place, when) | {
         "method": words(np.where(with_method, METHODS.index("store"), -1), METHODS),
         "reason_raw": words(np.where(asked, reason, -1), wordings),
         "return_type": words(np.where(asked, types(s, row), -1), RETURN_TYPES),
     }
-    select = [
-        *event_ids("stores"),
-        f"{PARCEL_ID} AS parcel_id",
-        "event",
-        iso("occurred_at"),
-        number("units"),
-        "place_id",
-        "method",
-        "reason_raw",
-        "return_type",
-        "condition",
-        "inspection_outcome",
-        "disposition",
-        "product AS product_id",
-        "country",
-        "shop AS shop_id",
-        "'stores' AS system",
-        iso("recorded_at"),
-    ]
-    writer.write("stores/return_event.stores{}.csv", columns, select, file.plan, file.labels)
 
 
 def _returns_centre(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write the returns centre's file: receipt, inspection, restocking and disposal of all that does not stay."""
     file = _event_file(rng, s, writer, _site_pieces(s, CENTRE, in_store=False), 900, text=False)
-    columns = _site_columns(s, file, CENTRE, np.full(len(file.row), s.network.site["returns_centre"]))
+    when, centre = spoiled(file.plan, file.when), s.network.site["returns_centre"]
     select = [
         *event_ids("wms"),
         f"{PARCEL_ID} AS parcel_id",
@@ -378,7 +416,11 @@ def _returns_centre(rng: Rng, s: Simulation, writer: Writer) -> None:
         "'returns_centre' AS system",
         iso("recorded_at", text=False),
     ]
-    writer.write("returns_centre/return_event.wms{}.parquet", columns, select, file.plan, file.labels)
+
+    def columns(cut: slice) -> dict[str, Any]:
+        return _site_columns(s, file[cut], CENTRE, np.full(len(file.row[cut]), centre), when[cut])
+
+    writer.write_planned("returns_centre/return_event.wms{}.parquet", columns, select, file.plan, file.labels)
 
 
 def _wording(s: Simulation, row: Array) -> tuple[Array, list[str]]:
@@ -394,28 +436,32 @@ def chain_elements(rng: Rng, s: Simulation, writer: Writer) -> None:
     e = s.elements
     recorded = e["start"] + np.floor(rng.exponential(4 * 3600, len(e["start"])))
     kept = np.flatnonzero(np.isfinite(e["start"]) & (recorded <= s.world.end))
-    e = {name: values[kept] for name, values in e.items()}
-    part, labels = parts(e["start"])
-    plan = writer.plan(rng, e["start"], recorded[kept], part, text=False)
-    e = {name: values[plan.row] for name, values in e.items()}
-    writer.write("transport/chain_element{}.parquet", _chain_columns(s, e, plan), CHAIN_COLUMNS, plan, labels)
+    start = e["start"][kept]
+    part, labels = parts(start)
+    plan = writer.plan(rng, start, recorded[kept], part, text=False)
+    started = spoiled(plan, start)
+
+    def columns(cut: slice) -> dict[str, Any]:
+        rows = plan[cut]
+        return _chain_columns(s, {name: values[kept[rows.row]] for name, values in e.items()}, rows, started[cut])
+
+    writer.write_planned("transport/chain_element{}.parquet", columns, CHAIN_COLUMNS, plan, labels)
 
 
-def _chain_columns(s: Simulation, e: Columns, plan: Plan) -> dict[str, Any]:
+def _chain_columns(s: Simulation, e: Columns, plan: Plan, started: Array) -> dict[str, Any]:
     """Give the columns of the planned elements `e`; an element's first version, edited later, weighs a tenth more."""
     back, p, at = s.back, s.world.parameters, e["at"]
     places = s.network.column("place_id").tolist()
-    in_order = Plan(np.arange(len(at)), plan.kind, plan.recorded, plan.part)
     return {
         "kind": plan.kind,
         "ret_order": back["order_no"][at],
         "ret_no": back["return_no"][at],
-        "element_no": e["no"],
+        "element_no": e["no"].astype(np.int64),
         "element_type": words(e["type"], ELEMENT_TYPES),
         "role": words(e["role"], ROLES),
         "from_place_id": words(e["from"], places),
         "to_place_id": words(e["to"], places),
-        "started_at": times(np.where(plan.kind == CLEAN, e["start"], spoiled(in_order, e["start"]))),
+        "started_at": times(started),
         "ended_at": times(e["end"], s.world.end),
         "carrier": words(e["carrier"], [*p["carriers"], p["trunk_carrier"]]),
         "service": words(e["service"], SERVICES),
@@ -426,8 +472,13 @@ def _chain_columns(s: Simulation, e: Columns, plan: Plan) -> dict[str, Any]:
         "distance_km": numbers(e["km"]),
         "trip_share": numbers(e["trip_share"]),
         "cost_amount": numbers(e["cost"]),
-        "round": pa.array(e["round"], mask=e["round"] < 0),
-        "tote": pa.array(e["tote"], mask=e["tote"] < 0),
-        "shared": pa.array(e["shared"], mask=e["shared"] < 0),
+        "round": _positive(e["round"]),
+        "tote": _positive(e["tote"]),
+        "shared": _positive(e["shared"]),
         "recorded_at": times(plan.recorded),
     }
+
+
+def _positive(values: Array) -> pa.Array:
+    """Give whole numbers; below 0 is empty."""
+    return pa.array(values.astype(np.int64), mask=values < 0)

@@ -5,7 +5,7 @@ formats whole columns. Whatever a loader must reject is an extra row under an id
 and the quarantine can be counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipelines.warehouse.sql import connect, quote
 CLEAN, DUPLICATE, LATE_EDIT, NAIVE, IMPOSSIBLE, BAD_NUMBER = range(6)
 """What a written row is; a LATE_EDIT row is the first version, the corrected one stays CLEAN."""
 SPLIT_ROWS = 500_000
+BATCH = 122_880  # rows that are made and written at once: as many as a row group of Parquet has
 ISO = "'%Y-%m-%dT%H:%M:%S'"
 
 
@@ -69,6 +70,10 @@ class Plan:
     recorded: Array
     part: Array
 
+    def __getitem__(self, cut: slice) -> "Plan":
+        """Give some of the rows."""
+        return Plan(self.row[cut], self.kind[cut], self.recorded[cut], self.part[cut])
+
 
 @dataclass
 class Writer:
@@ -115,68 +120,77 @@ class Writer:
                 chosen = chosen[recorded[chosen] < self.end - 11 * DAY]
             extra.append(chosen)
             kinds.append(np.full(len(chosen), kind))
-        row = np.concatenate([np.arange(n), *extra])
-        kind_of = np.concatenate([np.zeros(n, np.int64), *kinds])
+        row = np.concatenate([np.arange(n), *extra]).astype(np.int32)
+        kind_of = np.concatenate([np.zeros(n, np.int8), *kinds]).astype(np.int8)
+        del order
         times_recorded = recorded[row]
         times_recorded[extra[1]] += np.floor(rng.uniform(1, 10, len(extra[1])) * DAY)  # the correction
         key = when[row].copy()
         key[kind_of == DUPLICATE] += np.floor(rng.uniform(0, 3, len(extra[0])) * DAY)
         moved = rng.permutation(len(row))[: round(n * self.shares["disorder"])]
         key[moved] += np.floor(rng.uniform(-10, 10, len(moved)) * DAY)
-        part_of = part[row]
+        part_of = part[row].astype(np.int16)
         ordered = np.lexsort((key, part_of))
         is_moved = np.zeros(len(row), dtype=bool)
         is_moved[moved] = True
         self._moved = is_moved[ordered]
         return Plan(row[ordered], kind_of[ordered], times_recorded[ordered], part_of[ordered])
 
-    def write(
+    def write(self, name: str, columns: dict[str, Any], select: list[str]) -> None:
+        """Write one table to the file `name`; `select` is SQL per column."""
+        table = pa.table(columns)
+        self._save(self.out / name, table, select)
+        self.rows[name] = self.rows.get(name, 0) + table.num_rows
+
+    def write_planned(
         self,
         name: str,
-        columns: dict[str, Any],
+        columns: Callable[[slice], dict[str, Any]],
         select: list[str],
-        plan: Plan | None = None,
-        labels: Sequence[str] = ("",),
+        plan: Plan,
+        labels: Sequence[str],
     ) -> None:
-        """Write one table to `name` (its `{}` takes the part's label), one file a part; `select` is SQL per column."""
-        table = pa.table(columns)
-        kind = "csv" if name.endswith(".csv") else "json" if name.endswith(".ndjson") else "parquet"
-        options = {
-            "csv": "FORMAT csv, HEADER true",
-            "json": "FORMAT json",
-            "parquet": "FORMAT parquet, COMPRESSION zstd",
-        }[kind]
-        edges = [0, table.num_rows] if plan is None else np.searchsorted(plan.part, np.arange(len(labels) + 1)).tolist()
-        moved = self._moved if plan is not None else None
+        """Write one planned table to `name` (its `{}` takes the part's label), one file a part.
+
+        `columns` gives rows of the plan, so that no more than a batch of them lies in memory.
+        """
+        edges = np.searchsorted(plan.part, np.arange(len(labels) + 1)).tolist()
         for part, label in enumerate(labels):
             begin, finish = edges[part], edges[part + 1]
             if begin == finish and len(labels) > 1:
                 continue
             path = self.out / name.format(label)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection.register("rows_to_write", table.slice(begin, finish - begin))
-            self.connection.execute(
-                f"COPY (SELECT {', '.join(select)} FROM rows_to_write) TO {quote(path)} ({options})"
-            )
-            self.connection.unregister("rows_to_write")
-            written = finish - begin
+            schema = pa.table(columns(slice(begin, begin))).schema
+            self._save(path, pa.RecordBatchReader.from_batches(schema, _batches(columns, begin, finish)), select)
             relative = path.relative_to(self.out).as_posix()
-            if plan is not None:
-                counts = np.bincount(plan.kind[begin:finish], minlength=6)
-                for code, dirt in (
-                    (DUPLICATE, "duplicate"),
-                    (LATE_EDIT, "late_edit"),
-                    (NAIVE, "naive_time"),
-                    (IMPOSSIBLE, "impossible_date"),
-                    (BAD_NUMBER, "bad_number"),
-                ):
-                    self.note(relative, dirt, int(counts[code]))
-                self.note(relative, "disorder", int(moved[begin:finish].sum()) if moved is not None else 0)
-                if kind != "parquet":
-                    torn = self._tear(path, round(written * self.shares["torn_row"] + 0.4999), is_csv=kind == "csv")
-                    self.note(relative, "torn_row", torn)
-                    written += torn
+            counts = np.bincount(plan.kind[begin:finish], minlength=6)
+            for code, dirt in (
+                (DUPLICATE, "duplicate"),
+                (LATE_EDIT, "late_edit"),
+                (NAIVE, "naive_time"),
+                (IMPOSSIBLE, "impossible_date"),
+                (BAD_NUMBER, "bad_number"),
+            ):
+                self.note(relative, dirt, int(counts[code]))
+            self.note(relative, "disorder", int(self._moved[begin:finish].sum()))
+            written = finish - begin
+            if path.suffix != ".parquet":
+                torn = self._tear(path, round(written * self.shares["torn_row"] + 0.4999), is_csv=path.suffix == ".csv")
+                self.note(relative, "torn_row", torn)
+                written += torn
             self.rows[relative] = self.rows.get(relative, 0) + written
+
+    def _save(self, path: Path, rows: pa.Table | pa.RecordBatchReader, select: list[str]) -> None:
+        """Write rows to a file in the form that its name says."""
+        options = {
+            ".csv": "FORMAT csv, HEADER true",
+            ".ndjson": "FORMAT json",
+            ".parquet": "FORMAT parquet, COMPRESSION zstd",
+        }[path.suffix]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.connection.register("rows_to_write", rows)
+        self.connection.execute(f"COPY (SELECT {', '.join(select)} FROM rows_to_write) TO {quote(path)} ({options})")
+        self.connection.unregister("rows_to_write")
 
     def note(self, file: str, dirt: str, count: int) -> None:
         """Remember dirt planted in a file."""
@@ -198,6 +212,11 @@ class Writer:
         with path.open("ab") as file:
             file.write(b"".join(line[: len(line) // 3] + b"\n" for line in lines))
         return len(lines)
+
+
+def _batches(columns: Callable[[slice], dict[str, Any]], begin: int, finish: int) -> Iterator[pa.RecordBatch]:
+    for at in range(begin, finish, BATCH):
+        yield from pa.table(columns(slice(at, min(at + BATCH, finish)))).to_batches()
 
 
 def spoiled(plan: Plan, seconds: Array, *, is_early: bool = False) -> Array:

@@ -88,11 +88,19 @@ def order_lines(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -
     part, labels = months(lines["ordered_at"])
     recorded = lines["ordered_at"] + np.floor(rng.uniform(1, 300, len(lines["order"])))
     plan = writer.plan(rng, lines["ordered_at"], recorded, part, text=True)
-    columns = _sold(s, plan) | _buyers(rng, s, plan) | _deliveries(s, plan)
-    writer.write("shop/order_line{}.csv", columns, ORDER_LINE, plan, labels)
+    ordered, is_known = spoiled(plan, lines["ordered_at"]), rng.random(len(lines["order"]))
+    is_known = is_known < s.world.parameters["customer_area_known"]
+    activity = s.who["activity"]
+    tiers = np.searchsorted(np.quantile(activity, [0.6, 0.9]), activity)
+
+    def columns(cut: slice) -> dict[str, Any]:
+        rows = plan[cut]
+        return _sold(s, rows, ordered[cut]) | _buyers(s, rows, is_known, tiers) | _deliveries(s, rows)
+
+    writer.write_planned("shop/order_line{}.csv", columns, ORDER_LINE, plan, labels)
 
 
-def _sold(s: Simulation, plan: Plan) -> dict[str, Any]:
+def _sold(s: Simulation, plan: Plan, ordered: Array) -> dict[str, Any]:
     """Give the columns of what is sold: when, what, in which shop, for how much."""
     lines, world, take = s.lines, s.world, plan.row
     origin = lines["exchanged_from"][take]
@@ -100,9 +108,9 @@ def _sold(s: Simulation, plan: Plan) -> dict[str, Any]:
         "kind": plan.kind,
         "order_no": lines["order_no"][take],
         "line_no": lines["line_no"][take],
-        "ordered_at": times(spoiled(plan, lines["ordered_at"])),
+        "ordered_at": times(ordered),
         "recorded_at": times(plan.recorded),
-        "sku": words(sku(lines)[take], sku_names(s)),
+        "sku": words(sku(lines, take), sku_names(s)),
         "units": lines["units"][take],
         "units_cancelled": lines["cancelled"][take],
         "net_amount": lines["net"][take],
@@ -112,7 +120,7 @@ def _sold(s: Simulation, plan: Plan) -> dict[str, Any]:
         "unit_cost": lines["cost"][take],
         "outbound_cost": lines["outbound"][take],
         "payment_fee": lines["fee"][take],
-        "shop_id": words(shop(s)[take], shop_names(world)),
+        "shop_id": words(shop(s, take), shop_names(world)),
         "channel": words(lines["channel"][take], CHANNELS),
         "from_order": pa.array(lines["order_no"][np.maximum(origin, 0)], mask=origin < 0),
         "from_line": pa.array(lines["line_no"][np.maximum(origin, 0)], mask=origin < 0),
@@ -122,8 +130,8 @@ def _sold(s: Simulation, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _buyers(rng: Rng, s: Simulation, plan: Plan) -> dict[str, Any]:
-    """Give the columns of who buys; some areas are not known, and none on a line's first version."""
+def _buyers(s: Simulation, plan: Plan, is_known: Array, tiers: Array) -> dict[str, Any]:
+    """Give the columns of who buys; areas that are not known are empty, and all on a line's first version."""
     lines, p, take = s.lines, s.world.parameters, plan.row
     codes: list[str] = []
     of = np.zeros(s.network.area.shape, np.int64)
@@ -131,27 +139,23 @@ def _buyers(rng: Rng, s: Simulation, plan: Plan) -> dict[str, Any]:
         for a, row in enumerate(p["areas"][market]):
             of[m, a] = len(codes)
             codes.append(row[0])
-    known = rng.random(len(lines["order"])) < p["customer_area_known"]
-    area = np.where(known, of[lines["market"], lines["area"]], -1)[take]
-    activity = s.who["activity"]
-    tier = np.searchsorted(np.quantile(activity, [0.6, 0.9]), activity)[lines["customer"]][take]
+    area = np.where(is_known[take], of[lines["market"][take], lines["area"][take]], -1)
     return {
         "customer": lines["customer"][take],
         "customer_area": words(np.where(plan.kind == LATE_EDIT, -1, area), codes),
         "country": words(lines["market"][take], s.world.markets),
-        "tier": words(tier, ("bronze", "silver", "gold")),
+        "tier": words(tiers[lines["customer"][take]], ("bronze", "silver", "gold")),
     }
 
 
 def _deliveries(s: Simulation, plan: Plan) -> dict[str, Any]:
     """Give the columns of carrier, shipment and delivery; a line's first version is not delivered yet."""
     lines, carriers, take = s.lines, list(s.world.parameters["carriers"]), plan.row
-    never = lines["cancelled"] >= lines["units"]
-    undelivered = never | np.isin(s.result["kind"], (REFUSED, UNCOLLECTED))
-    delivered = np.where(undelivered, np.inf, lines["delivered_at"])[take]
-    delivered = np.where(plan.kind == LATE_EDIT, np.inf, delivered)
-    shipped = np.where(never, np.inf, lines["shipped_at"])[take]
-    carrier = np.where(lines["channel"] == STORE, -1, lines["order"] % len(carriers))[take]
+    never = lines["cancelled"][take] >= lines["units"][take]
+    undelivered = never | np.isin(s.result["kind"][take], (REFUSED, UNCOLLECTED)) | (plan.kind == LATE_EDIT)
+    delivered = np.where(undelivered, np.inf, lines["delivered_at"][take])
+    shipped = np.where(never, np.inf, lines["shipped_at"][take])
+    carrier = np.where(lines["channel"][take] == STORE, -1, lines["order"][take] % len(carriers))
     return {
         "carrier": words(carrier, carriers),
         "shipped_at": times(shipped, s.world.end),

@@ -1,5 +1,7 @@
 """Refunds and recoveries."""
 
+from typing import Any
+
 import numpy as np
 
 from pipelines.sample.draws import DAY, Array, Columns, Rng
@@ -120,16 +122,21 @@ def _write_refunds(
     table = {name: values[kept] for name, values in table.items()}
     part, labels = parts(table["when"])
     plan = writer.plan(rng, table["when"], table["recorded"], part, text=True)
-    planned = {name: values[plan.row] for name, values in table.items()}
-    columns = {name: planned[name] for name in ("order_no", "ret_no", "line_no", "stray")} | {
-        "kind": plan.kind,
-        "refunded_at": times(spoiled(plan, table["when"])),
-        "amount": np.where(plan.kind == LATE_EDIT, planned["amount"] + 5, planned["amount"]),
-        "currency": words(planned["market"], s.world.market("currency").tolist()),
-        "how": words(planned["how"], list(p["store_credit"])),
-        "recorded_at": times(plan.recorded),
-    }
-    writer.write("finance/refund{}.csv", columns, REFUND, plan, labels)
+    refunded = spoiled(plan, table["when"])
+
+    def columns(cut: slice) -> dict[str, Any]:
+        rows = plan[cut]
+        planned = {name: values[rows.row] for name, values in table.items()}
+        return {name: planned[name] for name in ("order_no", "ret_no", "line_no", "stray")} | {
+            "kind": rows.kind,
+            "refunded_at": times(refunded[cut]),
+            "amount": np.where(rows.kind == LATE_EDIT, planned["amount"] + 5, planned["amount"]),
+            "currency": words(planned["market"], s.world.market("currency").tolist()),
+            "how": words(planned["how"], list(p["store_credit"])),
+            "recorded_at": times(rows.recorded),
+        }
+
+    writer.write_planned("finance/refund{}.csv", columns, REFUND, plan, labels)
 
 
 def _write_refund_lines(
@@ -155,14 +162,19 @@ def _write_refund_lines(
     recorded = np.r_[back["refunded"][of] + lag[of], adjusted["recorded"]]
     part, labels = parts(when)
     plan = writer.plan(rng, when, recorded, part, text=True, can_edit=False)
-    columns = {name: values[plan.row] for name, values in table.items()}
-    columns |= {
-        "kind": plan.kind,
-        "refunded_at": times(spoiled(plan, when)),
-        "recorded_at": times(plan.recorded),
-        "currency": words(columns.pop("market"), s.world.market("currency").tolist()),
-    }
-    writer.write("finance/refund_line{}.csv", columns, REFUND_LINE, plan, labels)
+    refunded = spoiled(plan, when)
+
+    def columns(cut: slice) -> dict[str, Any]:
+        rows = plan[cut]
+        planned = {name: values[rows.row] for name, values in table.items()}
+        return planned | {
+            "kind": rows.kind,
+            "refunded_at": times(refunded[cut]),
+            "recorded_at": times(rows.recorded),
+            "currency": words(planned.pop("market"), s.world.market("currency").tolist()),
+        }
+
+    writer.write_planned("finance/refund_line{}.csv", columns, REFUND_LINE, plan, labels)
 
 
 def pick_kind(rng: Rng, s: Simulation, count: int) -> Array:
@@ -193,16 +205,21 @@ def recoveries(rng: Rng, s: Simulation, writer: Writer) -> None:
     plan = writer.plan(rng, lot["realised"], recorded[kept], part, text=True, can_edit=False)
     destroyed = lot["disposition"] == DISPOSITIONS.index("destroyed")
     reason = np.where(destroyed, rng.integers(0, len(p["derogation_reasons"]), len(row)), -1)
-    columns = {name: values[plan.row] for name, values in table.items()} | {
-        "kind": plan.kind,
-        "recovered_at": times(spoiled(plan, lot["realised"])),
-        "recorded_at": times(plan.recorded),
-        "disposition": words(lot["disposition"][plan.row], DISPOSITIONS),
-        "grade": words(lot["grade"][plan.row], "abcd"),
-        "place_id": words(_treated_at(s, row)[plan.row], s.network.column("place_id").tolist()),
-        "why": words(reason[plan.row], p["derogation_reasons"]),
-    }
-    writer.write("recovery/recovery{}.csv", columns, RECOVERY, plan, labels)
+    recovered = spoiled(plan, lot["realised"])
+
+    def columns(cut: slice) -> dict[str, Any]:
+        rows = plan[cut]
+        return {name: values[rows.row] for name, values in table.items()} | {
+            "kind": rows.kind,
+            "recovered_at": times(recovered[cut]),
+            "recorded_at": times(rows.recorded),
+            "disposition": words(lot["disposition"][rows.row], DISPOSITIONS),
+            "grade": words(lot["grade"][rows.row], "abcd"),
+            "place_id": words(_treated_at(s, row[rows.row]), s.network.column("place_id").tolist()),
+            "why": words(reason[rows.row], p["derogation_reasons"]),
+        }
+
+    writer.write_planned("recovery/recovery{}.csv", columns, RECOVERY, plan, labels)
 
 
 def _recovered_value(rng: Rng, s: Simulation, lot: Columns) -> Array:

@@ -1,6 +1,6 @@
 """What all files of the sample shop rest on: the simulation, ids and columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,17 @@ class Simulation:
     back: Columns
     lot: Columns
     elements: Columns
+    names: list[str] = field(default_factory=list)
 
 
 def sku_names(s: Simulation) -> list[str]:
-    """Product ids by SKU position (style * 32 + colour * 8 + size)."""
+    """Product ids by SKU position (style * 32 + colour * 8 + size), worked out once."""
+    if not s.names:
+        s.names = _sku_names(s)
+    return s.names
+
+
+def _sku_names(s: Simulation) -> list[str]:
     p, names = s.world.parameters, []
     sizes = [p["sizes"][row["sizes"]]["names"] for row in p["categories"].values()]
     for style, category in enumerate(s.styles["category"].tolist()):
@@ -48,9 +55,9 @@ def sku_names(s: Simulation) -> list[str]:
     return names
 
 
-def sku(lines: Columns) -> Array:
-    """SKU position of each line."""
-    position: Array = lines["style"] * SKU_STEP + lines["colour"] * 8 + lines["size"]
+def sku(lines: Columns, line: Array | slice = slice(None)) -> Array:
+    """SKU position of each line, or of some."""
+    position: Array = lines["style"][line] * SKU_STEP + lines["colour"][line] * 8 + lines["size"][line]
     return position
 
 
@@ -59,16 +66,11 @@ def shop_names(world: World) -> list[str]:
     return [f"{kind}-{market}" for kind in ("online", "stores", "marketplace") for market in world.markets]
 
 
-def shop(s: Simulation) -> Array:
-    """Give each line's shop: the market's own site, its store or the marketplace."""
-    kind = np.where(s.lines["channel"] == STORE, 1, np.where(s.lines["channel"] == MARKETPLACE, 2, 0))
-    return kind * len(s.world.markets) + s.lines["market"]
-
-
-def gather(pieces: list[tuple[int, Array, Array, Array]]) -> tuple[Array, Array, Array, Array]:
-    """Stack (event, return-line rows, times, lot rows) into columns."""
-    event = np.concatenate([np.full(len(rows), code) for code, rows, _when, _lot in pieces])
-    return (event, *(np.concatenate([piece[i] for piece in pieces]) for i in (1, 2, 3)))  # type: ignore[return-value]
+def shop(s: Simulation, line: Array) -> Array:
+    """Give the shop of lines: the market's own site, its store or the marketplace."""
+    channel = s.lines["channel"][line]
+    kind = np.where(channel == STORE, 1, np.where(channel == MARKETPLACE, 2, 0))
+    return kind * len(s.world.markets) + s.lines["market"][line]
 
 
 def return_columns(s: Simulation, row: Array, kind: Array) -> dict[str, Any]:
@@ -83,9 +85,9 @@ def return_columns(s: Simulation, row: Array, kind: Array) -> dict[str, Any]:
         "row_no": rows["no"][row],
         "line_no": lines["line_no"][line],
         "stray": stray,
-        "product": words(np.where(stray > 0, sku(lines)[line], -1), sku_names(s)),
+        "product": words(np.where(stray > 0, sku(lines, line), -1), sku_names(s)),
         "country": words(np.where(stray > 0, lines["market"][line], -1), s.world.markets),
-        "shop": words(np.where(stray > 0, shop(s)[line], -1), shop_names(s.world)),
+        "shop": words(np.where(stray > 0, shop(s, line), -1), shop_names(s.world)),
     }
 
 

@@ -1,5 +1,6 @@
 """SQL texts that several rooms write: quoted names and literals, keys, rows of files; and their connection."""
 
+import atexit
 import itertools
 import json
 import os
@@ -131,14 +132,16 @@ def _bounds(
     return {
         "threads": workers,
         "memory_limit": f"{min(most, BASE_MB + WORKER_MB * workers) if is_staging else most}MB",
-        "temp_directory": str(place or Path(_temporary().name) / str(next(_numbers))),
+        "temp_directory": str(place or _temporary() / str(next(_numbers))),
     }
 
 
 @cache
-def _temporary() -> tempfile.TemporaryDirectory[str]:
+def _temporary() -> Path:
     """Make this process's folder for what outgrows memory where no warehouse is near; it goes when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="backhaul-")
+    folder = tempfile.mkdtemp(prefix="backhaul-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def home_of(path: Path) -> Path:
@@ -153,7 +156,7 @@ def spill_folder(home: Path) -> Path:
     warehouse cannot be written, as by who only reads, it is a folder of the system's.
     """
     is_writable = os.access(home if home.exists() else home.absolute().parent, os.W_OK)
-    folder = home.absolute() if is_writable else Path(_temporary().name)
+    folder = home.absolute() if is_writable else _temporary()
     return folder / f"{SPILLED}{platform.node() or 'here'}-{os.getpid()}-{next(_numbers)}"
 
 
