@@ -12,10 +12,12 @@ from conftest import TINY_SHOP, ends, fresh, write_rows
 from test_load import assert_same, tables
 
 from pipelines.errors import SettingError
-from pipelines.load import load
+from pipelines.load import load, pace
 from pipelines.load.faults import is_disk_full
+from pipelines.load.report import Step
 from pipelines.settings import Settings
-from pipelines.warehouse import build, machine, sql
+from pipelines.warehouse import build, machine, sql, state
+from pipelines.why import why
 
 ROOT = Path(__file__).parents[1]
 MANY = "SELECT count(DISTINCT hash(i)::VARCHAR || 'a long text to outgrow memory') FROM range(1000000) t(i)"
@@ -223,3 +225,54 @@ def test_a_load_that_has_no_room_is_refused_before_anything_lands(
     assert re.search(r"Loading 0 MB of files needs about \d+ MB on disk .* and 1 MB are free\. Free space, ", said)
     assert sorted(copy_of_tiny.raw.rglob("*")) == raw
     assert ends(capsys, monkeypatch, *words)[0] == 0
+
+
+TOOK = {
+    "step_landing": 3.0,
+    "step_judging": 50.0,
+    "step_shaping": 27.0,
+    "step_estimating": 100.0,
+    "step_publishing": 20.0,
+}
+
+
+def paced(known: dict[str, float] | None, took: dict[str, float]) -> list[tuple[str, tuple[float, float] | None]]:
+    """Let a load go through its steps; give what was said at the beginning of each, and the seconds that were left."""
+    now, said = [0.0], list[str]()
+    heard = pace.Pace(said.append, known, lambda: now[0])
+    for step, seconds in took.items():
+        heard(why(step, thing="order_line"))
+        now[0] += seconds
+    heard("the end")
+    assert {s: t for s, t in heard.spent.items() if t} == pytest.approx(took)
+    return [(text, text.left if isinstance(text, Step) else None) for text in said]
+
+
+def test_what_is_left_of_a_load_is_told_once_a_fifth_is_done_and_holds() -> None:
+    """From an earlier load of half the size, and, wider, from what was measured elsewhere."""
+    rest = {step: sum(list(TOOK.values())[i:]) for i, step in enumerate(TOOK)}
+    half = {step: seconds / 2 for step, seconds in TOOK.items()}
+    for known in (half, None):
+        said = dict(paced(known, TOOK))
+        assert said["landing files"] is said["judging order_line"] is None
+        for step in ("step_shaping", "step_estimating", "step_publishing"):
+            least, most = said[why(step)] or (0.0, 0.0)
+            if known or step != "step_publishing":
+                assert least < rest[step] < most, step
+            assert most / least == pytest.approx(1.5 / 0.7 if known else 4.0)
+    seconds = {step: took / 100 for step, took in TOOK.items()}
+    assert {left for _, left in paced(half, seconds)} == {None}
+
+
+def test_a_load_remembers_its_pace_unless_it_took_seconds(copy_of_tiny: Settings) -> None:
+    state_file = state.State(copy_of_tiny.warehouse)
+    state_file.remember("pace", "{}")
+    heard = pace.timed(lambda _: None, state_file, "later")
+    heard.spent |= TOOK
+    pace.keep(heard, state_file, "later")
+    assert pace.timed(lambda _: None, state_file, "later")._shares["step_judging"] == 50.0
+    assert pace.timed(lambda _: None, state_file, "first")._shares is pace.MEASURED
+    heard.spent = dict.fromkeys(TOOK, 0.1)
+    pace.keep(heard, state_file, "later")
+    assert pace.timed(lambda _: None, state_file, "later")._shares["step_judging"] == 50.0
+    state_file.close()

@@ -6,6 +6,7 @@ Results go to standard output; progress, errors and the log to standard error.
 import contextlib
 import json
 import logging
+import math
 import re
 import signal
 import sys
@@ -102,11 +103,11 @@ def told(event: str, **given: Any) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """Show what is going on and for how long: on a screen as it goes, else as a line every ten seconds."""
-    begun, step, done = time.monotonic(), ["starting"], threading.Event()
+    begun, step, left, done = time.monotonic(), ["starting"], [""], threading.Event()
 
     def beat() -> None:
         while not done.wait(SILENCE):
-            print(f"backhaul: {step[0]}, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+            print(f"backhaul: {step[0]}, {time.monotonic() - begun:.0f} s{left[0]}", file=sys.stderr, flush=True)
 
     bar = Progress(
         SpinnerColumn(),
@@ -123,13 +124,27 @@ def progress() -> Iterator[Callable[[str], None]]:
 
         def say(text: str) -> None:
             told(text, seconds=round(time.monotonic() - begun, 3))
-            step[0] = text
-            bar.update(task, description=text)
+            step[0], left[0] = text, _left(getattr(text, "left", None))
+            bar.update(task, description=f"{text}{left[0]}")
 
         try:
             yield say
         finally:
             done.set()
+
+
+def _left(seconds: tuple[float, float] | None) -> str:
+    """Say how long the rest takes.
+
+    >>> _left((40.0, 95.0)), _left((130.0, 300.0)), _left(None)
+    (', about 40 to 95 s left', ', about 2 to 5 min left', '')
+    """
+    if seconds is None:
+        return ""
+    least, most = seconds
+    if most < 120:
+        return f", about {least:.0f} to {most:.0f} s left"
+    return f", about {math.floor(least / 60)} to {math.ceil(most / 60)} min left"
 
 
 class Verbs(TyperGroup):

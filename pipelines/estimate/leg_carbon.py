@@ -82,6 +82,9 @@ def transport_sql(leg: Any, factor: Any, known: Ledger) -> str:
 
 def _rounds_by_tonne_km(connection: Connection) -> None:
     """Give a round whose vehicle has no factor a kilometre its tonne-kilometres, by the direct distance."""
+    rounds = "method = 'per_parcel' AND kg_co2e IS NULL AND tonne_km IS NOT NULL"
+    if not connection.execute(f"SELECT 1 FROM estimate_leg_carbon WHERE {rounds} LIMIT 1").fetchall():
+        return
     figures = ", ".join(f"kg_co2e{of} = e.tonne_km * f.{name}" for of, name in _KG.items())
     connection.execute(f"""
         UPDATE estimate_leg_carbon e SET factor_id = f.factor_id, amount = e.tonne_km, distance_km = d.distance_km,

@@ -13,6 +13,18 @@ from pipelines.warehouse import star
 Progress = Callable[[str], None]
 
 
+class Step(str):
+    """A step that begins, as a sentence; `left` are the seconds that the rest takes at least and at most, if known."""
+
+    left: tuple[float, float] | None
+
+    def __new__(cls, text: str, left: tuple[float, float] | None = None) -> "Step":
+        """Make one of its sentence."""
+        made = super().__new__(cls, text)
+        made.left = left
+        return made
+
+
 @dataclass
 class Report:
     """What a load did.

@@ -13,7 +13,7 @@ import duckdb
 
 from pipelines.access import load_readers
 from pipelines.errors import BackhaulError, SourceError
-from pipelines.load import history, scorecard, within
+from pipelines.load import history, pace, scorecard, within
 from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
 from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
 from pipelines.load.land import asks, begin, check_known, checked_namespace, files_of, land
@@ -144,7 +144,9 @@ def _load(
     with build.writing(settings.warehouse, settings.wait_s):
         restored = state.put_back(settings.warehouse)
         state_file = state.State(settings.warehouse)
-        work = _Work(settings, state_file, Report(None, healed=[restored] if restored else []), progress)
+        kind = "first" if build.current_id(settings.warehouse) is None else "later"
+        paced = pace.timed(progress, state_file, kind)
+        work = _Work(settings, state_file, Report(None, healed=[restored] if restored else []), paced)
         try:
             batches, told = receiving.take(settings) if not is_trial else ([], [])
             held = work.look(is_deep=not request and not batches)
@@ -167,6 +169,8 @@ def _load(
                 if not state_file.loads_with("landed"):
                     break
             work.finish()
+            if work.report.is_new_build:
+                pace.keep(paced, state_file, kind)
             return work.report, work.failures.get(asked or "")
         except duckdb.Error as error:
             if is_disk_full(error):

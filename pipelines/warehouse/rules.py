@@ -102,12 +102,13 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
     )
 
 
-# Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out.
+# Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out. What a
+# join asks of one side alone stands in the key: as a condition beside it DuckDB would compare each row with each.
 RETURNED_SQL = """
     SELECT coalesce(r.order_line_key, m.order_line_key) AS order_line_key, coalesce(m.units, r.units) AS units,
         r.confirmed_at
-    FROM fact_return_line r LEFT JOIN estimate_credit_match m ON r.order_line_key IS NULL AND m.return_line_key
-        = r.return_line_key
+    FROM fact_return_line r LEFT JOIN estimate_credit_match m ON m.return_line_key
+        = CASE WHEN r.order_line_key IS NULL THEN r.return_line_key END
     WHERE r.is_headline AND r.confirmed_at IS NOT NULL AND r.date_fault IS NULL AND coalesce(r.order_line_key,
         m.order_line_key) IS NOT NULL
         AND NOT coalesce(m.is_cancellation, false)

@@ -57,8 +57,8 @@ def settle(connection: duckdb.DuckDBPyConnection, where: str) -> None:
         paid AS (
             SELECT coalesce(l.return_line_key, n.only_key) AS return_line_key, l.refund_line_key AS event_key,
                 'refunded' AS event, l.refunded_at AS occurred_at, l.units
-            FROM current_refund_line l LEFT JOIN only_line n ON n.order_line_key = l.order_line_key
-                AND l.return_line_key IS NULL WHERE l.units > 0)
+            FROM current_refund_line l LEFT JOIN only_line n ON n.order_line_key
+                = CASE WHEN l.return_line_key IS NULL THEN l.order_line_key END WHERE l.units > 0)
         SELECT p.* FROM paid p JOIN event_sum s USING (return_line_key) WHERE s.refunded + s.credited = 0
         QUALIFY sum(p.units) OVER (PARTITION BY return_line_key) < greatest(s.requested, s.received, s.inspected)
     """)
