@@ -28,7 +28,7 @@ from tests.evidence import _trust_page
 from tests.pages import SUBJECTS
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-tpcds.lock", "requirements-schemathesis.lock"]
+LOCKS = ["requirements.lock", *(f"requirements-{name}.lock" for name in ("bench", "dev", "schemathesis", "tpcds"))]
 OWN_WORDS = {
     "countries.csv",
     "facts.csv",

@@ -133,6 +133,38 @@ def test_trees_say_what_scikit_learn_says_and_are_plain_numbers() -> None:
         boosted_trees.Trees.of(ours.plain() | {"sizes": [1]})
 
 
+@pytest.mark.parametrize("weights", ["gamma", "rounded, some of them 0", "even"])
+def test_trees_of_bins_worked_out_here_are_those_of_scikit_learn(weights: str) -> None:
+    """To the last digit: values of few kinds, of many, rounded to ties, mostly one value."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    draw = np.random.default_rng(len(weights))
+    n = 3_000
+    x = np.column_stack(
+        [
+            draw.normal(size=n),
+            draw.integers(0, 5, n),
+            np.round(draw.gamma(2, 10, n), 1),
+            draw.random(n) * (draw.random(n) < 0.4),
+        ]
+    )
+    label = (draw.random(n) < 1 / (1 + np.exp(x[:, 2] / 30 - x[:, 0] - x[:, 3]))).astype(int)
+    weight = {"gamma": draw.gamma(1, 1, n), "even": np.ones(n)}.get(weights, np.round(draw.random(n) * 3, 1))
+    ours = boosted_trees.boosted(x, label, weight, [1, 0, -1, 0], rounds=12)
+    theirs = HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=12,
+        max_leaf_nodes=boosted_trees.LEAVES - 1,
+        min_samples_leaf=100,
+        l2_regularization=5.0,
+        monotonic_cst=[1, 0, -1, 0],
+        early_stopping=False,
+        random_state=0,
+    ).fit(x, label, sample_weight=weight)
+    assert ours == boosted_trees.trees_of(theirs)
+    assert len(ours.nodes) > 100
+
+
 def test_trees_rise_where_the_trade_knows_that_they_do() -> None:
     lines, _ = world(np.random.default_rng(11), 6_000)
     model = fit(lines, TREES)

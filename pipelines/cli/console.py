@@ -103,11 +103,17 @@ def told(event: str, **given: Any) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """Show what is going on and for how long: on a screen as it goes, else as a line every ten seconds."""
-    begun, step, left, done = time.monotonic(), ["starting"], [""], threading.Event()
+    begun, step, done = time.monotonic(), ["starting"], threading.Event()
+    said_at = [begun]
 
     def beat() -> None:
         while not done.wait(SILENCE):
-            print(f"backhaul: {step[0]}, {time.monotonic() - begun:.0f} s{left[0]}", file=sys.stderr, flush=True)
+            now = time.monotonic()
+            print(
+                f"backhaul: {step[0]}, {now - begun:.0f} s{_left(step[0], now - said_at[0])}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     bar = Progress(
         SpinnerColumn(),
@@ -124,8 +130,8 @@ def progress() -> Iterator[Callable[[str], None]]:
 
         def say(text: str) -> None:
             told(text, seconds=round(time.monotonic() - begun, 3))
-            step[0], left[0] = text, _left(getattr(text, "left", None))
-            bar.update(task, description=f"{text}{left[0]}")
+            step[0], said_at[0] = text, time.monotonic()
+            bar.update(task, description=f"{text}{_left(text)}")
 
         try:
             yield say
@@ -133,15 +139,17 @@ def progress() -> Iterator[Callable[[str], None]]:
             done.set()
 
 
-def _left(seconds: tuple[float, float] | None) -> str:
-    """Say how long the rest takes.
+def _left(step: str, since: float = 0.0) -> str:
+    """Say how long the rest takes, so many seconds after a step began, where the step says it.
 
-    >>> _left((40.0, 95.0)), _left((130.0, 300.0)), _left(None)
-    (', about 40 to 95 s left', ', about 2 to 5 min left', '')
+    >>> class Step(str):
+    ...     left = (40.0, 95.0)
+    >>> _left(Step("checking")), _left(Step("checking"), 50.0), _left("checking")
+    (', about 40 to 95 s left', ', about 0 to 45 s left', '')
     """
-    if seconds is None:
+    if (seconds := getattr(step, "left", None)) is None:
         return ""
-    least, most = seconds
+    least, most = (max(bound - since, 0.0) for bound in seconds)
     if most < 120:
         return f", about {least:.0f} to {most:.0f} s left"
     return f", about {math.floor(least / 60)} to {math.ceil(most / 60)} min left"

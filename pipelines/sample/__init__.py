@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.sample.chain import chain
-from pipelines.sample.draws import Columns, Rng, narrowed, parameters, seconds
+from pipelines.sample.draws import Columns, Rng, parameters, seconds, with_whole
 from pipelines.sample.draws import stories as read_stories
 from pipelines.sample.logs import write_logs
 from pipelines.sample.network import build_network
@@ -76,7 +76,7 @@ def _write_sample(
     chance, extra = probabilities(world, styles, lines, who)
     result = outcomes(rng[2], world, lines, chance, extra, told_style(world, styles, "robe_alba"))
     lines, result = exchanges(rng[3], world, lines, result, orders - len(lines["order"]))
-    lines, result = narrowed(lines), narrowed(result)
+    lines, result = with_whole(lines, np.int32), with_whole(result, np.int32)
     tell("taking back", 0.1)
     rows = return_lines(rng[4], world, lines, result)
     back = timeline(rng[5], world, network, lines, rows)

@@ -66,8 +66,11 @@ EMPTY = {
     "cost": np.nan,
 }
 """What an element has of its own, and how each column says that there is none."""
-NARROW = dict.fromkeys(("no", "type", "role", "carrier", "service", "mode", "vehicle", "fuel"), np.int8)
-NARROW |= dict.fromkeys(("at", "from", "to", "tote", "shared"), np.int32) | {"round": np.int64}
+NARROW: dict[str, type[np.signedinteger[Any]]] = {
+    **dict.fromkeys(("no", "type", "role", "carrier", "service", "mode", "vehicle", "fuel"), np.int8),
+    **dict.fromkeys(("at", "from", "to", "tote", "shared"), np.int32),
+    "round": np.int64,
+}
 """Types of whole numbers: elements are the most rows that are held."""
 
 

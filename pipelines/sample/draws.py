@@ -39,20 +39,14 @@ def stories() -> dict[str, dict[str, Any]]:
     return told
 
 
-def narrowed(columns: Columns) -> Columns:
-    """Give columns of whole numbers in as few bytes as their values need, one or four.
+def with_whole(columns: Columns, kind: type[np.int32] | type[np.int64]) -> Columns:
+    """Give columns with their whole numbers, places and codes, of one type: four bytes are enough to hold them.
 
-    >>> [str(v.dtype) for v in narrowed({"a": np.array([1, -1]), "b": np.array([1000]), "c": np.array([0.5])}).values()]
-    ['int8', 'int32', 'float64']
+    >>> [str(v.dtype) for v in with_whole({"a": np.array([1]), "b": np.array([0.5])}, np.int32).values()]
+    ['int32', 'float64']
     """
-
-    def narrow(values: Array) -> Array:
-        if values.dtype != np.int64 or not len(values):
-            return values
-        kind = np.int8 if np.abs(values).max() <= 100 else np.int32
-        return values.astype(kind)
-
-    return {name: narrow(values) for name, values in columns.items()}
+    whole = (np.dtype(np.int32), np.dtype(np.int64))
+    return {name: values.astype(kind) if values.dtype in whole else values for name, values in columns.items()}
 
 
 def seconds(day: dt.date) -> float:

@@ -4,14 +4,14 @@ Written beside the files for tests and for coverage of intervals; never read by 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.sample.draws import DAY, Array
+from pipelines.sample.draws import DAY, Array, with_whole
 from pipelines.sample.files import times, words
 from pipelines.sample.shop import HEADLINE, PARCEL, TILL, TOTE, VOID, told_style
 from pipelines.sample.simulation import Simulation, sku, sku_names
@@ -48,6 +48,7 @@ class Outcome:
 def write_truth(folder: Path, s: Simulation, planted: list[tuple[str, str, int]]) -> None:
     """Write `order_line`, `product_month`, `category_country`, `stage_time`, `dirt` and `story` as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
+    s = replace(s, lines=with_whole(s.lines, np.int64), result=with_whole(s.result, np.int64))
     outcome = _outcome(s)
     _save(folder / "order_line.parquet", _order_lines(s, outcome))
     _save(folder / "product_month.parquet", _product_months(s, outcome))
