@@ -20,7 +20,7 @@ Written by `make bench ARGS="--write"`. A figure is of one run of whole processe
 """
 
 
-def _report(ratios: list[Ratio], peers: list[str], orders: int) -> str:
+def _report(machine: str, ratios: list[Ratio], peers: list[str], orders: int) -> str:
     shown = [r for r in ratios if not r.name.startswith(" ")]
     rows = [
         f"| {r.name} | {r.value:.2f} | {r.bar} | {'holds' if r.holds else 'falls short'} | {r.yardstick} |"
@@ -28,7 +28,7 @@ def _report(ratios: list[Ratio], peers: list[str], orders: int) -> str:
     ]
     parts = [
         INTRODUCTION,
-        f"{fair.today()}, {orders:,} order lines. {fair.machine()}.\n",
+        f"{fair.today()}, {orders:,} order lines. {machine}.\n",
         "## Ratios\n",
         *(
             ["| | ratio | bar | | against |", "|---|---|---|---|---|", *rows, ""]
@@ -52,7 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     ratios: list[Ratio] = []
     peers: list[str] = []
-    print(fair.machine(), flush=True)
+    machine = fair.machine()
+    print(machine, flush=True)
     with tempfile.TemporaryDirectory(prefix="backhaul-bench-") as folder:
         if options.only != "peers":
             for ratio in chain(bench_load(Path(folder), options.orders), bench_metrics(Path(folder) / "whole")):
@@ -67,7 +68,7 @@ def main() -> None:
             json.dumps([{k: getattr(r, k) for k in kept} | {"name": r.name.strip()} for r in ratios])
         )
     if options.write:
-        DOCS.write_text(_report(ratios, peers, options.orders), encoding="utf-8")
+        DOCS.write_text(_report(machine, ratios, peers, options.orders), encoding="utf-8")
 
 
 if __name__ == "__main__":

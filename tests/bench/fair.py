@@ -12,6 +12,7 @@ Each figure is of a whole process. Where the numbers differ, the run ends with t
 
 import csv
 import json
+import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -84,7 +85,8 @@ def machine() -> str:
     models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     of = models[0].split(":", 1)[1].strip() if models else platform.processor()
     versions = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "pandas", "pyarrow", "scikit-learn"))
-    return f"{len(models) or '?'} x {of}; {platform.system()}; Python {platform.python_version()}; {versions}"
+    shared = f"load average when it began {os.getloadavg()[0]:.1f}"
+    return f"{len(models) or '?'} x {of}; {platform.system()}; Python {platform.python_version()}; {versions}; {shared}"
 
 
 def table(costs: dict[str, Cost], agreeing: int, judged_s: float) -> list[str]:
