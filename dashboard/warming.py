@@ -33,7 +33,9 @@ LOOK_S = 2.0  # between two looks at which build readers see
 FIRST = ("today", "try-policy")
 """Pages that are opened under each single filter before others are: the lines of numbers and the grid of policies."""
 ADDRESSES = tuple(sheet.address for sheet in places.SHEETS if sheet.place != "settings")
-OWN = frozenset({"statements", "history"})  # of what a build's readers worked out: what stays in their process
+OWN = frozenset(
+    {"statements", "history", "days", "lossy"}
+)  # of what a build's readers worked out: what stays in their process
 _PAGE = Path(__file__).with_name("subscribed_page.py")
 MOST_SECONDS = 900  # for one page
 

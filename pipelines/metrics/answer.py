@@ -16,13 +16,14 @@ import pandas as pd
 from models import rates as rate_models
 from models.marks import beyond_noise
 from pipelines.metrics import beside, losses
-from pipelines.metrics.bind import ask, is_known, of_build, statement_of, unit
+from pipelines.metrics.bind import ask, is_known, of_build, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
 from pipelines.metrics.compiler import PartlyKnown, check_dimensions
 from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
+from pipelines.metrics.sums import statistics_of
 from pipelines.warehouse.engine import Build, Kept
 from pipelines.why import of_other, together, why
 
@@ -61,7 +62,7 @@ def _answered(build: Build, bound: BoundQuestion) -> pd.DataFrame:
                 bound,
                 _grey(bound, why("mixed", names=", ".join(absent))),
             )
-        frame = build.fetch(statement_of(build, bound))
+        frame = statistics_of(build, bound)
     except PartlyKnown as reason:
         return _finished(build, bound, _grey(bound, str(reason)))
     is_empty = bool(bound.by) and not len(frame)

@@ -6,17 +6,19 @@ share in each group. What cannot be counted at all is in `losses`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pandas as pd
-from sqlalchemy import Integer, and_, case, false, func, literal_column, or_, select
+from sqlalchemy import Integer, Select, and_, case, false, func, literal_column, or_, select
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.compiler import chosen_sums, dimension, filters
 from pipelines.metrics.declare import BoundQuestion, FactTable
 from pipelines.metrics.losses import CAUTION, joined_words, share
+from pipelines.metrics.sums import summed
 from pipelines.warehouse.engine import Build, Expression, double, literal_instant
 from pipelines.warehouse.rules import SETTLED_DAYS
 from pipelines.warehouse.star import STAR
@@ -92,7 +94,7 @@ def unshipped(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataF
         return found
     bases = {s.base.name: s.base for s in chosen_sums(ask) if s.base.table_name == _LINES.name}
     columns = {name: func.count(case((test, 1))) for name, test in _line_tests(of).items()}
-    parts = [_counted(build, ask, base, _OF_LINE, columns) for base in bases.values()]
+    parts = [_counted(build, ask, base, _OF_LINE, columns, of_what="shipped") for base in bases.values()]
     if not parts:
         return found
     told = _joined(found, parts, list(ask.by), ["sold", "bare", "ordered", "unsold"])
@@ -125,13 +127,19 @@ def _counted(
     joined: tuple[FromClause, Expression],
     columns: Mapping[str, Expression],
     *conditions: Expression,
+    of_what: Hashable,
 ) -> pd.DataFrame:
     """Sum columns over the rows of a base that a question is of, each with its row of another table, in its groups."""
-    now = base.time(ask)
-    keys = [dimension(base, b, ask.on, now).label(b) for b in ask.by]
-    sums: list[Expression] = [c.label(n) for n, c in columns.items()]
-    query = select(*keys, *sums).select_from(base.table.outerjoin(*joined)).where(*filters(base, ask, now), *conditions)
-    return build.fetch(query.group_by(*keys) if keys else query)
+
+    def of(asked: BoundQuestion) -> Select[Any]:
+        now = base.time(asked)
+        keys = [dimension(base, b, asked.on, now).label(b) for b in asked.by]
+        sums: list[Expression] = [c.label(n) for n, c in columns.items()]
+        rows = select(*keys, *sums).select_from(base.table.outerjoin(*joined))
+        query = rows.where(*filters(base, asked, now), *conditions)
+        return query.group_by(*keys) if keys else query
+
+    return summed(build, ask, of, (base.name, of_what), list(columns))
 
 
 def _joined(
@@ -168,7 +176,7 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
         is_beyond = beyond.c.order_line_key.is_not(None)
         columns = {"beyond": func.sum(case((is_beyond, amount), else_=double(0))), "of": func.sum(amount)}
         of_lot = (beyond, beyond.c.order_line_key == s.base.first_table.c.order_line_key)
-        parts.append(_counted(build, ask, s.base, of_lot, columns, *([s.when(now)] if s.when else [])))
+        parts.append(_counted(build, ask, s.base, of_lot, columns, *([s.when(now)] if s.when else []), of_what=s))
     if not parts:
         return found
     joined = _joined(found, parts, list(ask.by), ["beyond", "of"])
