@@ -41,7 +41,9 @@ def test_days_and_values_add_up_to_what_the_fact_gives(
             continue
         added = sums.statistics_of(tiny_build, bound)
         try:
-            pd.testing.assert_frame_equal(_sorted(added[straight.columns]), _sorted(straight), rtol=1e-9, atol=1e-9, check_dtype=False)
+            pd.testing.assert_frame_equal(
+                _sorted(added[straight.columns]), _sorted(straight), rtol=1e-9, atol=1e-9, check_dtype=False
+            )
         except AssertionError as error:
             different.append(f"{metric.key}: {str(error)[:200]}")
     assert not different, "\n".join(different)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from models import rates as rate_models
 from models.marks import beyond_noise
+from pipelines.errors import UnknownDimension
 from pipelines.metrics import beside, losses
 from pipelines.metrics.bind import ask, is_known, of_build, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
@@ -23,7 +24,7 @@ from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
-from pipelines.metrics.sums import statistics_of
+from pipelines.metrics.sums import read_together, statistics_of
 from pipelines.warehouse.engine import Build, Kept
 from pipelines.why import of_other, together, why
 
@@ -42,6 +43,26 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     asked = key, tuple([by] if isinstance(by, str) else by), repr(question)
     found = kept.get(asked)
     return kept.keep(asked, _answered(build, ask(key, question, by=by))) if found is None else found
+
+
+def read_ahead(build: Build, keys: Sequence[str], question: Question = ANYTHING, *, by: Sequence[str] = ()) -> None:
+    """Read what answers to several metrics need in one scan of each fact, whatever days are asked for next.
+
+    It changes no answer; what cannot be read ahead is read when it is asked for.
+    """
+    asks = []
+    every = dict.fromkeys([*keys, *(other for key in keys if (other := parsed(key)[0].compared_by))])
+    for key in every:
+        bound = ask(key, question, by=by)
+        if not is_known(build, key):
+            continue
+        try:
+            check_dimensions(bound.metric, [*bound.by, *bound.where], own_dimensions(build))
+        except UnknownDimension:
+            continue
+        asks.append(of_build(build, bound))
+    read_together(build, asks)
+    losses.weigh_together(build, asks)
 
 
 def _answered(build: Build, bound: BoundQuestion) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def _counted(
         query = rows.where(*filters(base, asked, now), *conditions)
         return query.group_by(*keys) if keys else query
 
-    return summed(build, ask, of, (base.name, of_what), list(columns))
+    return summed(build, ask, of, (base.table, of_what), list(columns), is_plain=True)
 
 
 def _joined(

@@ -18,11 +18,11 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
+from pipelines.metrics import sums
 from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
 from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
-from pipelines.metrics.sums import summed
 from pipelines.warehouse.date_order import FAULTY
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
 from pipelines.warehouse.rules import Time
@@ -175,7 +175,7 @@ def _statement(lossy: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[st
     by_base: dict[str, list[_Lossy]] = {}
     for x in lossy:
         by_base.setdefault(x.sum.base.name, []).append(x)
-    parts = [_part(sums, ask, columns) for sums in by_base.values()]
+    parts = [_part(mine, ask, columns) for mine in by_base.values()]
     inner = union_all(*parts).subquery("lost") if len(parts) > 1 else parts[0].subquery("lost")
     keys = [inner.c[b] for b in (*ask.by, *_wild(ask))]
     query = select(*keys, *(func.sum(inner.c[c]).label(c) for c in columns))
@@ -187,11 +187,11 @@ def _wild(ask: BoundQuestion) -> list[str]:
     return [f"any{_SEP}{b}" for b in ask.by if not time_grain(b)]
 
 
-def _part(sums: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
-    base = sums[0].sum.base
+def _part(lossy: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
+    base = lossy[0].sum.base
     now = base.time(ask)
     unplaced = _unplaced(base, ask.on)
-    if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in sums):
+    if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in lossy):
         unplaced = false()
     day = func.coalesce(
         base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on)
@@ -210,7 +210,7 @@ def _part(sums: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) ->
     where += [day <= literal_day(ask.until)] if ask.until is not None else []
     where += [base.seen <= literal_instant(ask.as_of)] if ask.as_of is not None and base.seen is not None else []
     amounts: dict[str, list[Expression]] = {}
-    for x in sums:
+    for x in lossy:
         condition = x.sum.when(now) if x.sum.when else None
         kind = (
             case(*((test, literal_column(f"'{n}'")) for n, test in x.kinds.items()), else_=literal_column("'known'"))
@@ -266,20 +266,20 @@ def _spread(frame: pd.DataFrame, ask: BoundQuestion, columns: Sequence[str]) -> 
         pattern = pattern if isinstance(pattern, tuple) else (pattern,)
         open_ = {w.split(_SEP, 1)[1] for w, is_open in zip(wild, pattern, strict=True) if is_open}
         held = [b for b in by if b not in open_]
-        sums = (
+        open_sums = (
             rows.groupby(held, dropna=False, as_index=False)[list(columns)].sum()
             if held
             else rows[list(columns)].sum().to_frame().T
         )
         met = (
-            groups[held].merge(sums, on=held, how="left").fillna(0.0)
+            groups[held].merge(open_sums, on=held, how="left").fillna(0.0)
             if held
-            else sums.loc[sums.index.repeat(len(groups))]
+            else open_sums.loc[open_sums.index.repeat(len(groups))]
         )
         missed = (
-            sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True)
+            open_sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True)
             if held
-            else sums.assign(_merge="left_only" if groups.empty else "both")
+            else open_sums.assign(_merge="left_only" if groups.empty else "both")
         )
         groups[list(columns)] += met[list(columns)].to_numpy(float)
         alone = missed[missed["_merge"] == "left_only"].drop(columns="_merge")
@@ -295,7 +295,7 @@ def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.Data
 
     Gives the groups, then a column `measure__kind`; None where nothing can be lost.
     """
-    of_what = ("lost", ask.metric.measures, every)
+    of_what = ("lost", frozenset(ask.metric.measures), every)
     told: dict[Hashable, tuple[list[str], list[Measure]]] = build.cache.setdefault("lossy", {})
     shape = (of_what, ask.by, tuple(ask.where), repr(ask.where.get("source")), ask.sources, ask.on, ask.as_of is None)
     if shape not in told:
@@ -308,7 +308,7 @@ def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.Data
     def of(asked: BoundQuestion) -> Select[Any]:
         return _statement(_lossy(build, asked, every=every), asked, columns)
 
-    found = _spread(summed(build, ask, of, of_what, columns), ask, columns)
+    found = _spread(sums.summed(build, ask, of, of_what, columns), ask, columns)
     for m in measures:
         missing, kept = _quarantined(build, ask, m)
         if missing and kept:  # worth what the others are worth on average
@@ -316,6 +316,23 @@ def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.Data
         elif missing and not ask.by:
             found[f"{m.name}{_SEP}quarantine"] = missing
     return found
+
+
+def weigh_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
+    """Read what `weighed` needs of several questions in one scan of each fact, as `sums.read_together` does."""
+    by_day = [asked for ask in asks if (asked := sums.kept_by_day(ask)) is not None]
+    wanted = [(("lost", frozenset(asked.metric.measures), False), asked, "lost") for asked in by_day]
+    for several in sums.alike(build, wanted):
+        names = sums.renamed(several)
+        whole = sums.of_all(several, tuple(Measure(name, m.alternatives) for m, name in names.items()))
+        lossy = _lossy(build, whole, every=False)
+        columns = _columns(lossy)
+        found = build.fetch(_statement(lossy, whole, columns)) if lossy else None
+        for key, asked in several.items() if found is not None else ():
+            own = {names[m]: m.name for m in asked.metric.measures}
+            mine = {c: f"{own[n]}{_SEP}{kind}" for c in columns for n, kind in [c.split(_SEP)] if n in own}
+            if mine:
+                sums.keep_own(build, key, found, names, mine)
 
 
 def covered(lost: pd.DataFrame) -> float:

@@ -7,7 +7,7 @@ here, and nothing is estimated: the same rows are added up in another order.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -27,6 +27,10 @@ MOST_ROWS = 100_000  # of the sums by day of one question
 MOST_BYTES = 96 * 2**20  # of all that a build keeps
 SHORT = frozenset({"state", "is_from_return", "clock_day", "stage"})
 """Details that have few values a day; what is grouped by others is summed as asked, unless a `wrap` sums it up."""
+ASIDE = frozenset({"promise_id"})
+"""Dimensions of few values that a page asks for one by one, beside its filters."""
+NAMED = frozenset({"country", "channel", "category", "brand", "carrier", "method"})
+"""Dimensions whose values are names: cut by one that a filter holds to a single value, there is one group."""
 _PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 
 Of = Callable[[BoundQuestion], Select[Any]]
@@ -62,65 +66,83 @@ class Days:
 def statistics_of(build: Build, ask: BoundQuestion) -> pd.DataFrame:
     """Give what `statement` selects: groups, details, then one column a measure. Raises as it does."""
     check_dimensions(ask.metric, [*ask.by, *ask.where], ask.own)
-    if not _is_kept(ask):
+    if any(s.distinct for s in chosen_sums(ask)):
         return build.fetch(statement(ask))
-    return summed(build, ask, statement, _of_metric(ask), [m.name for m in ask.metric.measures])
+    columns = [m.name for m in ask.metric.measures]
+    return summed(build, ask, statement, _of_metric(ask), columns, is_short=_is_short(ask), is_plain=True)
 
 
-def _is_kept(ask: BoundQuestion) -> bool:
-    """Say whether a metric's statistics are additive and have few details a day."""
-    is_short = ask.metric.wrap is not None or SHORT.issuperset(ask.details)
-    return is_short and not any(s.distinct for s in chosen_sums(ask))
+def _is_short(ask: BoundQuestion) -> bool:
+    """Say whether the statistics of a question have few details a day."""
+    known = {name for s in chosen_sums(ask) for name in ask.details if name in s.base.details}
+    return ask.metric.wrap is not None or SHORT.issuperset(known)
 
 
 def _of_metric(ask: BoundQuestion) -> Hashable:
-    return ask.metric.measures, ask.details, ask.metric.wrap
+    return frozenset(ask.metric.measures), ask.details, ask.metric.wrap
 
 
 def _key(name: Hashable, asked: BoundQuestion) -> Hashable:
-    return name, asked.by, repr(asked.where), asked.on, repr(asked.scope), asked.sources
+    days = (asked.since, asked.until)
+    return name, asked.by, repr(asked.where), asked.on, repr(asked.scope), asked.sources, asked.as_of, days
 
 
 def read_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
-    """Read what several questions need in one scan of each fact, where they ask by the same and under the same.
+    """Read the statistics of several questions in one scan of each fact, where they ask by the same, of the same rows.
 
     What is asked next of any of them is added up of what was read.
     """
-    kept: Days = build.cache.setdefault("days", Days())
-    alike: dict[Hashable, dict[Hashable, tuple[BoundQuestion, BoundQuestion]]] = {}
+    wanted: list[tuple[Hashable, BoundQuestion, Hashable]] = []
     for ask in asks:
         check_dimensions(ask.metric, [*ask.by, *ask.where], ask.own)
-        asked = _by_day(ask) if _is_kept(ask) else None
-        if asked is None:
-            continue
-        key = _key(_of_metric(ask), asked)
-        if key not in kept:
-            shape = (asked.by, repr(asked.where), asked.on, repr(asked.scope), asked.sources, asked.details)
-            alike.setdefault((shape, ask.metric.wrap), {})[key] = ask, asked
-    for several in alike.values():
-        if len(several) > 1:
-            _read(build, kept, several)
+        if not any(s.distinct for s in chosen_sums(ask)) and (asked := _kept_by(ask, _is_short(ask), True)) is not None:
+            wanted.append((_of_metric(ask), asked, (ask.details, ask.metric.wrap)))
+    for several in alike(build, wanted):
+        names = renamed(several)
+        own = [Measure(f"counts_{at}", (_any_of(chosen_sums(asked)),)) for at, asked in enumerate(several.values())]
+        measures = (*(Measure(name, m.alternatives) for m, name in names.items()), *own)
+        whole = build.fetch(statement(of_all(several, measures)))
+        for at, (key, asked) in enumerate(several.items()):
+            rows = whole[whole[f"counts_{at}"].fillna(0).to_numpy(float) > 0].drop(columns=[m.name for m in own])
+            keep_own(build, key, rows, names, {names[m]: m.name for m in asked.metric.measures})
 
 
-def _read(build: Build, kept: Days, several: dict[Hashable, tuple[BoundQuestion, BoundQuestion]]) -> None:
-    """Read questions of one shape in one statement; of each its own columns in the rows that it has."""
-    names: dict[Measure, str] = {}
-    measures: list[Measure] = []
-    for at, (_, asked) in enumerate(several.values()):
-        for m in asked.metric.measures:
-            if m not in names:
-                names[m] = f"sum_{len(names)}"
-                measures.append(Measure(names[m], (tuple(chosen_sums(asked, m.name)),)))
-        measures.append(Measure(f"counts_{at}", (_any_of(chosen_sums(asked)),)))
-    one = next(iter(several.values()))[1]
-    whole = build.fetch(statement(replace(one, metric=replace(one.metric, measures=tuple(measures)))))
-    made = {m.name for m in measures}
-    for at, (key, (_, asked)) in enumerate(several.items()):
-        rows = whole[whole[f"counts_{at}"].fillna(0).to_numpy(float) > 0]
-        columns = {names[m]: m.name for m in asked.metric.measures}
-        others = [c for c in whole if c not in made]
-        found = rows[[*others, *columns]].rename(columns=columns).reset_index(drop=True)
-        kept.keep(key, found if len(found) <= MOST_ROWS else None)
+Several = dict[Hashable, BoundQuestion]
+"""Questions by day that one SELECT answers, by the key that each is kept under."""
+
+
+def alike(build: Build, wanted: Sequence[tuple[Hashable, BoundQuestion, Hashable]]) -> list[Several]:
+    """Give what is not read yet of several questions, those together that one SELECT answers.
+
+    Each is what is summed, the question as it is kept, and what else must be the same to be read together.
+    """
+    kept: Days = build.cache.setdefault("days", Days())
+    found: dict[Hashable, Several] = {}
+    for name, asked, shape in wanted:
+        if (key := _key(name, asked)) not in kept:
+            found.setdefault(_key(shape, asked), {})[key] = asked
+    return [several for several in found.values() if len(several) > 1]
+
+
+def renamed(several: Several) -> dict[Measure, str]:
+    """Name the measures of several questions, each once."""
+    every = dict.fromkeys(m for asked in several.values() for m in asked.metric.measures)
+    return {m: f"sum_{at}" for at, m in enumerate(every)}
+
+
+def of_all(several: Several, measures: tuple[Measure, ...]) -> BoundQuestion:
+    """Ask for the measures of several questions at once."""
+    one = next(iter(several.values()))
+    return replace(one, metric=replace(one.metric, measures=measures))
+
+
+def keep_own(
+    build: Build, key: Hashable, rows: pd.DataFrame, names: Mapping[Measure, str], own: Mapping[str, str]
+) -> None:
+    """Keep of what was read together the columns of one question, under their own names."""
+    others = [c for c in rows if c.split("__")[0] not in names.values()]
+    found = rows[[*others, *own]].rename(columns=dict(own)).reset_index(drop=True)
+    build.cache["days"].keep(key, found if len(found) <= MOST_ROWS else None)
 
 
 def _any_of(sums: Sequence[Sum]) -> tuple[Sum, ...]:
@@ -137,63 +159,96 @@ def _any_of(sums: Sequence[Sum]) -> tuple[Sum, ...]:
     return tuple(Sum(mine[0].base, always, holds(mine)) for mine in by_base.values())
 
 
-def summed(build: Build, ask: BoundQuestion, of: Of, name: Hashable, columns: Sequence[str]) -> pd.DataFrame:
+def summed(
+    build: Build,
+    ask: BoundQuestion,
+    of: Of,
+    name: Hashable,
+    columns: Sequence[str],
+    *,
+    is_short: bool = True,
+    is_plain: bool = False,
+) -> pd.DataFrame:
     """Give the rows of a SELECT of additive columns in the groups of a question, and in what else it groups by.
 
-    `of` writes it for a question, `name` tells it from others. A row whose column `any__x` holds is of every value of
-    the dimension x.
+    `of` writes it for a question, `name` tells it from others. It has few rows a day where it is short. Where it is not
+    plain, a row whose column `any__x` holds is of every value of the dimension x.
     """
     kept: Days = build.cache.setdefault("days", Days())
-    asked = _by_day(ask)
+    asked = _kept_by(ask, is_short, is_plain)
     if asked is None:
         return build.fetch(of(ask))
     key = _key(name, asked)
     if key in kept:
         found = kept.get(key)
-        if found is None:
-            return build.fetch(of(ask))
+    elif ask.as_of is not None:  # of one time of observation little else is asked
+        found = None
     else:
         found = build.fetch(of(asked))
         kept.keep(key, found if len(found) <= MOST_ROWS else None)
-    return _of_days(found, ask, asked, list(columns))
+    return build.fetch(of(ask)) if found is None else _of_kept(found, ask, asked, list(columns))
 
 
-def _by_day(ask: BoundQuestion) -> BoundQuestion | None:
-    """Ask for each day, and each value of a single filter; None where too much would be read for that."""
-    if ask.as_of is not None or ask.is_fine or any(time_grain(name) for name in ask.where):
+def kept_by_day(ask: BoundQuestion) -> BoundQuestion | None:
+    """Ask as what is lost to a question is kept."""
+    return _kept_by(ask, is_short=True, is_plain=False)
+
+
+def _kept_by(ask: BoundQuestion, is_short: bool, is_plain: bool) -> BoundQuestion | None:
+    """Ask for each day, and each value of a single filter; None where too much would be read for that.
+
+    What has many rows a day is asked for by month, of the days asked for.
+    """
+    if ask.is_fine or any(time_grain(name) for name in ask.where):
         return None
-    dimensions = [name for name in ask.by if not time_grain(name)]
-    where = ask.where
-    if len(where) == 1:
-        name = next(iter(where))
-        if name in dimensions or len(dimensions) < MOST_DIMENSIONS:
-            dimensions, where = list(dict.fromkeys([*dimensions, name])), {}
-    if len(dimensions) > MOST_DIMENSIONS:
+    if not is_short and {"day", "week"} & {*ask.by}:
         return None
-    asked = replace(ask, by=("day", *sorted(dimensions)), where=where, since=None, until=None)
-    return None if asked.is_fine else asked
+    dimensions = {name for name in ask.by if not time_grain(name)}
+    single = [name for name in ask.where if name not in ASIDE]
+    lifted = {*(ASIDE & {*ask.where}), *(single if len(single) == 1 else ())}
+    if is_plain:
+        dimensions -= {name for name in dimensions - lifted if _one_value(ask, name) is not None}
+    if len(dimensions | lifted) > MOST_DIMENSIONS:
+        lifted = set()
+    if len(dimensions | lifted) > MOST_DIMENSIONS:
+        return None
+    where = {name: values for name, values in ask.where.items() if name not in lifted}
+    asked = replace(ask, by=("day" if is_short else "month", *sorted(dimensions | lifted)), where=where)
+    return None if asked.is_fine else replace(asked, since=None, until=None) if is_short else asked
 
 
-def _of_days(frame: pd.DataFrame, ask: BoundQuestion, asked: BoundQuestion, columns: list[str]) -> pd.DataFrame:
+def _one_value(ask: BoundQuestion, name: str) -> str | None:
+    """Give the one value that a filter lets a dimension have."""
+    values = ask.where.get(name, ()) if name in NAMED else ()
+    values = [values] if isinstance(values, str) else list(values)
+    return values[0] if len(values) == 1 and isinstance(values[0], str) and values[0] else None
+
+
+def _of_kept(frame: pd.DataFrame, ask: BoundQuestion, asked: BoundQuestion, columns: list[str]) -> pd.DataFrame:
     """Add up the days and values that a question asks for."""
+    by = asked.by[0]
     is_wanted = np.ones(len(frame), dtype=bool)
-    if ask.since is not None:
-        is_wanted &= (frame["day"] >= pd.Timestamp(ask.since)).to_numpy()
-    if ask.until is not None:
-        is_wanted &= (frame["day"] <= pd.Timestamp(ask.until)).to_numpy()
-    lifted = [name for name in ask.where if name not in asked.where]
-    for name in lifted:
-        is_wanted &= _held(frame[name], ask.where[name]) | _is_any(frame, name)
+    if ask.since is not None and by == "day":
+        is_wanted &= (frame[by] >= pd.Timestamp(ask.since)).to_numpy()
+    if ask.until is not None and by == "day":
+        is_wanted &= (frame[by] <= pd.Timestamp(ask.until)).to_numpy()
+    for name in ask.where:
+        if name not in asked.where:
+            is_wanted &= _held(frame[name], ask.where[name]) | _is_any(frame, name)
     rows = frame if is_wanted.all() else frame[is_wanted]
-    grains = {name: _begun(rows["day"], name) for name in ask.by if time_grain(name)}
-    left_out = {"day", *asked.by} - set(ask.by)
-    left_out |= {f"any__{name}" for name in left_out}
-    others = [str(c) for c in rows if c not in left_out and c not in ask.by and c not in columns]
+    made = {name: _begun(rows[by], name, by) for name in ask.by if time_grain(name)}
+    made |= {
+        name: pd.Series(_one_value(ask, name), rows.index, dtype="str")
+        for name in ask.by
+        if not time_grain(name) and name not in asked.by
+    }
+    left_out = {*asked.by} - {*ask.by}
+    others = [str(c) for c in rows if c not in {*asked.by, *columns} and str(c).removeprefix("any__") not in left_out]
     groups = [*ask.by, *others]
     if not groups:
         return _all_of(rows, columns)
-    rows = rows.assign(**grains)[[*groups, *columns]]
-    if left_out or grains.keys() - {"day"}:
+    rows = rows.assign(**made)[[*groups, *columns]]
+    if left_out:
         rows = rows.groupby(groups, dropna=False, sort=False, as_index=False)[columns].sum(min_count=1)
     return _plain(rows.reset_index(drop=True))
 
@@ -217,9 +272,9 @@ def _is_any(frame: pd.DataFrame, name: str) -> "np.ndarray[Any, Any]":
     return frame[column].fillna(False).to_numpy(bool)
 
 
-def _begun(days: "pd.Series[Any]", grain: str) -> "pd.Series[Any]":
-    """Give the first day of the period that each day lies in."""
-    if grain == "day":
+def _begun(days: "pd.Series[Any]", grain: str, by: str) -> "pd.Series[Any]":
+    """Give the first day of the period that each day, or month, lies in."""
+    if grain == by:
         return days
     return days.dt.to_period(_PERIODS[grain]).dt.start_time.astype("datetime64[us]")
 
