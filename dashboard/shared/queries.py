@@ -302,13 +302,6 @@ def _seen(asked: PageQuestion) -> dt.date:
 
 
 @remembered
-def _read_same_age(asked: PageQuestion, keys: tuple[str, ...]) -> None:
-    """Read at once what several numbers were as the earlier days were seen at the same age."""
-    question = question_of(asked, *keys).but(as_of=_seen(asked))
-    metrics.read_ahead(opened(asked.source), keys, question)
-
-
-@remembered
 def _same_age(asked: PageQuestion, key: str) -> Change | None:
     """Compare with the earlier days as they were seen when they were as old as these days are now."""
     assert asked.against is not None
@@ -327,20 +320,21 @@ def _same_age(asked: PageQuestion, key: str) -> Change | None:
 
 @remembered
 def read_ahead(asked: PageQuestion, keys: tuple[str, ...], *by: str) -> None:
-    """Read at once what several metrics need under the filters of a page, of whatever days."""
+    """Read at once what several metrics and their changes need under the filters of a page, of whatever days."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for key in keys:
         alike.setdefault(tuple(ignored(asked, key)), []).append(key)
     for several in alike.values():
         question = question_of(asked, several[0]).undated()
         metrics.read_ahead(opened(asked.source), several, question, by=by)
+        growing = [key for key in several if key in SAME_AGE and not by]
+        if growing and can_compare(asked):
+            metrics.read_ahead(opened(asked.source), growing, question.but(as_of=_seen(asked)))
 
 
 def answers(asked: PageQuestion, *keys: str) -> dict[str, tuple[Number, Change | None]]:
     """Answer several metrics, each with its change."""
     read_ahead(asked, keys)
-    if can_compare(asked) and (growing := [key for key in keys if key in SAME_AGE]):
-        _read_same_age(asked, tuple(growing))
     return {key: (number(asked, key), change(asked, key)) for key in keys}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Integer, Select, and_, case, false, func, literal_column, or_, select
 from sqlalchemy.sql.expression import FromClause
@@ -98,11 +99,14 @@ def unshipped(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataF
     if not parts:
         return found
     told = _joined(found, parts, list(ask.by), ["sold", "bare", "ordered", "unsold"])
-    bare, unsold = (told[a] / told[b] for a, b in (("bare", "sold"), ("unsold", "ordered")))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bare, unsold = (told[a] / told[b] for a, b in (("bare", "sold"), ("unsold", "ordered")))
     words = [
         together(*(why(code, share=share(part)) for code, part in (("unshipped", b), ("unsold", u)) if part > 0))
         for b, u in zip(bare, unsold, strict=True)
     ]
+    if not any(words):
+        return found
     return found.assign(note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)])
 
 
@@ -144,14 +148,16 @@ def _counted(
 
 def _joined(
     found: pd.DataFrame, parts: Sequence[pd.DataFrame], by: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """Lay the sums of several parts beside the rows of an answer, in their order."""
-    told = pd.concat(parts, ignore_index=True)
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Give the sums of several parts for the rows of an answer, in their order."""
     if not by:
-        return found.assign(**told[list(columns)].sum())
+        sums = {c: np.nansum([part[c].to_numpy(float) for part in parts]) for c in columns}
+        return {c: np.full(len(found), total) for c, total in sums.items()}
+    told = pd.concat(parts, ignore_index=True)
     told = told.groupby(list(by), dropna=False, as_index=False)[list(columns)].sum()
     mixed = {b: object for b in by if found[b].dtype != told[b].dtype}
-    return found.astype(mixed).merge(told.astype(mixed), on=list(by), how="left")
+    joined = found[list(by)].astype(mixed).merge(told.astype(mixed), on=list(by), how="left")
+    return {c: joined[c].to_numpy(float) for c in columns}
 
 
 def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +186,8 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
     if not parts:
         return found
     joined = _joined(found, parts, list(ask.by), ["beyond", "of"])
-    of_row = (joined["beyond"] / joined["of"]).fillna(0.0).tolist()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_row = np.nan_to_num(joined["beyond"] / joined["of"]).tolist()
     words = [why("beyond_sold", share=share(part)) if part else "" for part in of_row]
     return found.assign(
         note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)],

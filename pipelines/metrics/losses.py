@@ -61,11 +61,16 @@ def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[fl
     if found.empty or ask.as_of is not None:  # what was in quarantine then is not known
         return 0.0, 0.0
     asked = ask.where.get("source", ())
-    chosen = {asked} if isinstance(asked, str) else set(asked)
-    things = {_LOG_OF.get(s.base.table_name) for s in chosen_sums(ask, measure.name)}
-    mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
-    mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
-    return float(mine["rows"].sum()), float(mine["kept"].sum())
+    chosen = frozenset({asked} if isinstance(asked, str) else asked)
+    things = frozenset(_LOG_OF.get(s.base.table_name) for s in chosen_sums(ask, measure.name))
+    counted = build.cache.setdefault("quarantined", {})
+    key = things, chosen, ask.sources
+    if key not in counted:
+        mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
+        mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
+        counted[key] = float(mine["rows"].sum()), float(mine["kept"].sum())
+    rows, kept = counted[key]
+    return rows, kept
 
 
 def _unplaced(base: FactTable, on: str) -> Expression | None:

@@ -235,6 +235,11 @@ def _of_kept(frame: pd.DataFrame, ask: BoundQuestion, asked: BoundQuestion, colu
     for name in ask.where:
         if name not in asked.where:
             is_wanted &= _held(frame[name], ask.where[name]) | _is_any(frame, name)
+    left_out = {*asked.by} - {*ask.by}
+    others = [str(c) for c in frame if c not in {*asked.by, *columns} and str(c).removeprefix("any__") not in left_out]
+    groups = [*ask.by, *others]
+    if not groups:
+        return _all_of(frame, is_wanted, columns)
     rows = frame if is_wanted.all() else frame[is_wanted]
     made = {name: _begun(rows[by], name, by) for name in ask.by if time_grain(name)}
     made |= {
@@ -242,11 +247,6 @@ def _of_kept(frame: pd.DataFrame, ask: BoundQuestion, asked: BoundQuestion, colu
         for name in ask.by
         if not time_grain(name) and name not in asked.by
     }
-    left_out = {*asked.by} - {*ask.by}
-    others = [str(c) for c in rows if c not in {*asked.by, *columns} and str(c).removeprefix("any__") not in left_out]
-    groups = [*ask.by, *others]
-    if not groups:
-        return _all_of(rows, columns)
     rows = rows.assign(**made)[[*groups, *columns]]
     if left_out:
         rows = rows.groupby(groups, dropna=False, sort=False, as_index=False)[columns].sum(min_count=1)
@@ -279,11 +279,18 @@ def _begun(days: "pd.Series[Any]", grain: str, by: str) -> "pd.Series[Any]":
     return days.dt.to_period(_PERIODS[grain]).dt.start_time.astype("datetime64[us]")
 
 
-def _all_of(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Add up all rows to one, as a SELECT without groups does: missing where there are none, unless it counts."""
-    return pd.DataFrame(
-        {c: [rows[c].sum() if rows[c].dtype == np.int64 else rows[c].sum(min_count=1)] for c in columns}
-    )
+def _all_of(frame: pd.DataFrame, is_wanted: "np.ndarray[Any, Any]", columns: list[str]) -> pd.DataFrame:
+    """Add up all wanted rows, as a SELECT without groups does: missing where there are none, unless it counts."""
+
+    def added(column: str) -> Any:
+        values = frame[column].to_numpy()[is_wanted]
+        if values.dtype.kind == "i":
+            return values.sum()
+        values = values.astype(float)
+        known = values[~np.isnan(values)]
+        return known.sum() if len(known) else np.nan
+
+    return pd.DataFrame({c: [added(c)] for c in columns})
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
