@@ -24,7 +24,7 @@ from pipelines.warehouse.rules import Sql
 
 MOST_DIMENSIONS = 2  # that sums by day are kept by, the filter among them; more are too many groups to be worth it
 MOST_ROWS = 100_000  # of the sums by day of one question
-MOST_BYTES = 96 * 2**20  # of all that a build keeps
+MOST_BYTES = 64 * 2**20  # of all that a build keeps
 SHORT = frozenset({"state", "is_from_return", "clock_day", "stage"})
 """Details that have few values a day; what is grouped by others is summed as asked, unless a `wrap` sums it up."""
 ASIDE = frozenset({"promise_id"})
@@ -54,7 +54,9 @@ class Days:
             return self._kept[key][0]
 
     def keep(self, key: Hashable, frame: "pd.DataFrame | None") -> None:
-        """Keep sums; those used longest ago make room."""
+        """Keep sums, their texts as numbers of a list; those used longest ago make room."""
+        if frame is not None:
+            frame = frame.astype({n: "category" for n, c in frame.items() if pd.api.types.is_string_dtype(c.dtype)})
         size = 100 if frame is None else int(frame.memory_usage(deep=True).sum())
         with self._lock:
             self.bytes += size - self._kept.pop(key, (None, 0))[1]
@@ -186,6 +188,7 @@ def summed(
     else:
         found = build.fetch(of(asked))
         kept.keep(key, found if len(found) <= MOST_ROWS else None)
+        found = kept.get(key) if len(found) <= MOST_ROWS else found
     return build.fetch(of(ask)) if found is None else _of_kept(found, ask, asked, list(columns))
 
 
@@ -249,7 +252,8 @@ def _of_kept(frame: pd.DataFrame, ask: BoundQuestion, asked: BoundQuestion, colu
     }
     rows = rows.assign(**made)[[*groups, *columns]]
     if left_out:
-        rows = rows.groupby(groups, dropna=False, sort=False, as_index=False)[columns].sum(min_count=1)
+        grouped = rows.groupby(groups, dropna=False, sort=False, as_index=False, observed=True)
+        rows = grouped[columns].sum(min_count=1)
     return _plain(rows.reset_index(drop=True))
 
 
@@ -294,7 +298,8 @@ def _all_of(frame: pd.DataFrame, is_wanted: "np.ndarray[Any, Any]", columns: lis
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give whole numbers and booleans of which none is missing the types that a SELECT gives them."""
+    """Give texts, and whole numbers and booleans of which none is missing, the types that a SELECT gives them."""
     plain = {"Int64": "int64", "boolean": "bool"}
     whole = {n: plain[str(c.dtype)] for n, c in rows.items() if str(c.dtype) in plain and not c.hasnans}
+    whole |= {n: "str" for n, c in rows.items() if isinstance(c.dtype, pd.CategoricalDtype)}
     return rows.astype(whole) if whole else rows
