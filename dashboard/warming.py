@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -26,6 +26,7 @@ from dashboard.shared.memory import MEMORY
 from pipelines.access import OWNER, Reader, load_readers
 from pipelines.cli.pages import environment
 from pipelines.errors import BackhaulError
+from pipelines.metrics import handed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
 
@@ -94,7 +95,10 @@ class Warming:
             self.answers += 1
             return
         name, value = found
-        queries.opened(of).cache.setdefault(name, value)
+        if kind == "sums":
+            handed.take(queries.opened(of), name, value)
+        else:
+            queries.opened(of).cache.setdefault(name, value)
 
 
 def import_pages() -> None:
@@ -122,12 +126,15 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
+    told: dict[queries.Source, set[Hashable]] = {}
     for source, views in _to_open(warehouse, addresses):
         _tell_build(connection, source)
         for address, codes in views:
             if time.process_time() > 60 * minutes:
                 return
             opened(address, codes)
+            for sums in handed.hand_over(queries.opened(source), told.setdefault(source, set())):
+                _send(connection, "sums", source, sums)
         _tell_build(connection, source)
 
 

@@ -331,9 +331,11 @@ def weigh_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
         names = sums.renamed(several)
         whole = sums.of_all(several, tuple(Measure(name, m.alternatives) for m, name in names.items()))
         lossy = _lossy(build, whole, every=False)
+        if not lossy:
+            continue
         columns = _columns(lossy)
-        found = build.fetch(_statement(lossy, whole, columns)) if lossy else None
-        for key, asked in several.items() if found is not None else ():
+        found = build.fetch(_statement(lossy, whole, columns))
+        for key, asked in several.items():
             own = {names[m]: m.name for m in asked.metric.measures}
             mine = {c: f"{own[n]}{_SEP}{kind}" for c in columns for n, kind in [c.split(_SEP)] if n in own}
             if mine:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, or_
+from sqlalchemy import Select, false, or_
 
 from pipelines.metrics.compiler import check_dimensions, chosen_sums, statement
 from pipelines.metrics.declare import BoundQuestion, Measure, Sum, always
@@ -44,6 +44,9 @@ class Days:
         self._kept: OrderedDict[Hashable, tuple[pd.DataFrame | None, int]] = OrderedDict()
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
@@ -52,6 +55,11 @@ class Days:
         with self._lock:
             self._kept.move_to_end(key)
             return self._kept[key][0]
+
+    def items(self) -> "list[tuple[Hashable, pd.DataFrame | None]]":
+        """List what is kept, what was used longest ago first."""
+        with self._lock:
+            return [(key, frame) for key, (frame, _) in self._kept.items()]
 
     def keep(self, key: Hashable, frame: "pd.DataFrame | None") -> None:
         """Keep sums, their texts as numbers of a list; those used longest ago make room."""
@@ -142,7 +150,7 @@ def keep_own(
     build: Build, key: Hashable, rows: pd.DataFrame, names: Mapping[Measure, str], own: Mapping[str, str]
 ) -> None:
     """Keep of what was read together the columns of one question, under their own names."""
-    others = [c for c in rows if c.split("__")[0] not in names.values()]
+    others = [c for c in map(str, rows) if c.split("__")[0] not in names.values()]
     found = rows[[*others, *own]].rename(columns=dict(own)).reset_index(drop=True)
     build.cache["days"].keep(key, found if len(found) <= MOST_ROWS else None)
 
@@ -156,7 +164,7 @@ def _any_of(sums: Sequence[Sum]) -> tuple[Sum, ...]:
     def holds(mine: list[Sum]) -> Sql | None:
         if any(s.when is None and not s.of_orders for s in mine):
             return None
-        return lambda now: or_(*(s.condition(now) for s in mine))
+        return lambda now: or_(false(), *(c for s in mine if (c := s.condition(now)) is not None))
 
     return tuple(Sum(mine[0].base, always, holds(mine)) for mine in by_base.values())
 
@@ -280,7 +288,8 @@ def _begun(days: "pd.Series[Any]", grain: str, by: str) -> "pd.Series[Any]":
     """Give the first day of the period that each day, or month, lies in."""
     if grain == by:
         return days
-    return days.dt.to_period(_PERIODS[grain]).dt.start_time.astype("datetime64[us]")
+    begun: pd.Series[Any] = days.dt.to_period(_PERIODS[grain]).dt.start_time.astype("datetime64[us]")
+    return begun
 
 
 def _all_of(frame: pd.DataFrame, is_wanted: "np.ndarray[Any, Any]", columns: list[str]) -> pd.DataFrame:
