@@ -13,6 +13,7 @@ from pipelines.metrics import Question, handed, sums
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import PartlyKnown, statement
 from pipelines.metrics.declare import BoundQuestion
+from pipelines.metrics.finish import waits
 from pipelines.warehouse.engine import Build
 from tests.test_engines import _sorted
 
@@ -130,6 +131,16 @@ def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypa
     monkeypatch.setattr(tiny_build, "fetch", lambda _: pytest.fail("it was read again"))
     for key, question, by in asked[:4]:
         metrics.answer(tiny_build, key, question.but(level=0.7), by=by)
+
+
+def test_how_promises_fall_together_is_kept_of_each_metric(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promises by law and all promises of a return are not the same promises."""
+    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    keys = ("promise_kept", "legal_refund_kept")
+    bound = [bind(tiny_build, key, Question(where={"country": ["FR"]})) for key in keys]
+    apart = [waits._return_effect(tiny_build, one) for one in bound]
+    assert len(tiny_build.cache["days"]) == len(keys)
+    assert apart == [waits._return_effect(tiny_build, one) for one in reversed(bound)][::-1]
 
 
 def test_sums_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,9 +72,8 @@ def _return_effect(build: Build, ask: BoundQuestion) -> float:
 
     columns = ["k", "m", "kk", "km", "mm"]
     several = any(name in OF_PROMISE and len(values) > 1 for name, values in ask.where.items())
-    found = (
-        build.fetch(of(ask)) if several else added_up(build, ask, of, "promises of a return", columns, is_plain=True)
-    )
+    of_what = "promises of a return", next(m for m in ask.metric.measures if m.name == "returns")
+    found = build.fetch(of(ask)) if several else added_up(build, ask, of, of_what, columns, is_plain=True)
     found = found[columns].fillna(0.0).astype(float)
     return rate_models.effect_of_sums(*(found[n] for n in columns))
 
