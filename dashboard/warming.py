@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -26,6 +26,7 @@ from dashboard.shared.memory import MEMORY
 from pipelines.access import OWNER, Reader, load_readers
 from pipelines.cli.pages import environment
 from pipelines.errors import BackhaulError
+from pipelines.metrics import handed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
 
@@ -33,7 +34,9 @@ LOOK_S = 2.0  # between two looks at which build readers see
 FIRST = ("today", "try-policy")
 """Pages that are opened under each single filter before others are: the lines of numbers and the grid of policies."""
 ADDRESSES = tuple(sheet.address for sheet in places.SHEETS if sheet.place != "settings")
-OWN = frozenset({"statements", "history"})  # of what a build's readers worked out: what stays in their process
+OWN = frozenset(
+    {"statements", "history", "days", "lossy"}
+)  # of what a build's readers worked out: what stays in their process
 _PAGE = Path(__file__).with_name("subscribed_page.py")
 MOST_SECONDS = 900  # for one page
 
@@ -92,7 +95,10 @@ class Warming:
             self.answers += 1
             return
         name, value = found
-        queries.opened(of).cache.setdefault(name, value)
+        if kind == "sums":
+            handed.take(queries.opened(of), name, value)
+        else:
+            queries.opened(of).cache.setdefault(name, value)
 
 
 def import_pages() -> None:
@@ -120,12 +126,15 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
+    told: dict[queries.Source, set[Hashable]] = {}
     for source, views in _to_open(warehouse, addresses):
         _tell_build(connection, source)
         for address, codes in views:
             if time.process_time() > 60 * minutes:
                 return
             opened(address, codes)
+            for sums in handed.hand_over(queries.opened(source), told.setdefault(source, set())):
+                _send(connection, "sums", source, sums)
         _tell_build(connection, source)
 
 

@@ -208,6 +208,7 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
     `beside` stands beside a number's change.
     """
     words = view.words
+    queries.read_ahead(view.asked, keys)
     lacks = {key: queries.number(view.asked, key).lacks for key in keys}
     known = [key for key in keys if not lacks[key]]
     if known:

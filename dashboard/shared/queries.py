@@ -295,16 +295,21 @@ def change(asked: PageQuestion, key: str) -> Change | None:
     return _same_age(asked, key) if key in SAME_AGE else as_change(changes(asked, key).iloc[0])
 
 
+def _seen(asked: PageQuestion) -> dt.date:
+    """Give the day on which the earlier days were as old as these days are now."""
+    assert asked.against is not None
+    return asked.against[1] + (days(asked.source)[1] - asked.until)
+
+
 @remembered
 def _same_age(asked: PageQuestion, key: str) -> Change | None:
     """Compare with the earlier days as they were seen when they were as old as these days are now."""
     assert asked.against is not None
     now = number(asked, key)
-    seen = asked.against[1] + (days(asked.source)[1] - asked.until)
     row = metrics.answer(
         opened(asked.source),
         key,
-        question_of(asked, key).but(since=asked.against[0], until=asked.against[1], as_of=seen),
+        question_of(asked, key).but(since=asked.against[0], until=asked.against[1], as_of=_seen(asked)),
     ).iloc[0]
     if now.status != "ok" or row["status"] != "ok":
         return None
@@ -313,8 +318,23 @@ def _same_age(asked: PageQuestion, key: str) -> Change | None:
     return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit, caution)
 
 
+@remembered
+def read_ahead(asked: PageQuestion, keys: tuple[str, ...], *by: str) -> None:
+    """Read at once what several metrics and their changes need under the filters of a page, of whatever days."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for key in keys:
+        alike.setdefault(tuple(ignored(asked, key)), []).append(key)
+    for several in alike.values():
+        question = question_of(asked, several[0]).undated()
+        metrics.read_ahead(opened(asked.source), several, question, by=by)
+        growing = [key for key in several if key in SAME_AGE and not by]
+        if growing and can_compare(asked):
+            metrics.read_ahead(opened(asked.source), growing, question.but(as_of=_seen(asked)))
+
+
 def answers(asked: PageQuestion, *keys: str) -> dict[str, tuple[Number, Change | None]]:
     """Answer several metrics, each with its change."""
+    read_ahead(asked, keys)
     return {key: (number(asked, key), change(asked, key)) for key in keys}
 
 

@@ -19,11 +19,12 @@ from pipelines.factors import Ledger, Row, number, parameter
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.catalogue.carbon import KG_CELLS
 from pipelines.metrics.cautions import doubt, doubted, of_either
-from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LEGS, lane_of, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.finish.doubt import CELL, cells, measuring, rests_on, spreads
 from pipelines.metrics.question import ANYTHING, Question
+from pipelines.metrics.sums import statistics_of
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
@@ -377,7 +378,7 @@ def tornado(
     """
     bound = bind(build, "kg_co2e", question)
     by_cell = replace(bound, metric=replace(bound.metric, measures=(KG_CELLS,), details=CELL))
-    frame = build.fetch(statement(by_cell))
+    frame = statistics_of(build, by_cell)
     frame = frame[frame["u_role"].notna() & frame["kg"].notna()]
     names = ["source", "low", "high", "share", "measuring", "cost", "narrower_kg", "kg_per_cost"]
     if frame.empty:
@@ -538,9 +539,9 @@ def _activity(build: Build, span: tuple[date, date], question: Question) -> tupl
     """
     asked = question.but(since=span[0], until=span[1])
     bound = bind(build, "kg_co2e_per_100_sold", asked)
-    sold = float(build.fetch(statement(bound))["sold"].sum())
+    sold = float(statistics_of(build, bound)["sold"].sum())
     back = bind(build, "returned_units", asked)
-    returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
+    returned = float(statistics_of(build, back)[back.metric.measures[0].name].sum())
     c = leg_carbon.c
     activity = case(
         (c.method == literal_column("'per_tonne_km'"), c.tonne_km),

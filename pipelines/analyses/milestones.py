@@ -51,6 +51,17 @@ def milestones(build: Build, question: Question = ANYTHING, *, limit: int | None
     question.takes("Milestones")
     if not is_known(build, KEY):
         return pd.DataFrame(columns=[*MILESTONES, "caution", "reason"])
+    if question == ANYTHING:  # asked beside each list of what is at risk, whatever that is filtered by
+        if "milestones" not in build.cache:
+            build.cache["milestones"] = _listed(build, question)
+        listed = build.cache["milestones"]
+    else:
+        listed = _listed(build, question)
+    return doubted(listed if limit is None else listed.head(limit), doubt(build, question, KEY))
+
+
+def _listed(build: Build, question: Question) -> pd.DataFrame:
+    """List all of them, without what they do not rest on."""
     found = _open_refunds(build, question)
     parts = [
         _of_group(build, rows, policy_legs(build, key[0], usual_days(build)))
@@ -58,8 +69,7 @@ def milestones(build: Build, question: Question = ANYTHING, *, limit: int | None
     ]
     listed = pd.concat(parts) if parts else found.reindex(columns=[*MILESTONES, "next_by"])
     listed = listed.assign(is_fine=listed["missed"].isna()).sort_values(["is_fine", "next_by", "return_id"])
-    listed = listed.reset_index(drop=True)[list(MILESTONES)]
-    return doubted(listed if limit is None else listed.head(limit), doubt(build, question, KEY))
+    return listed.reset_index(drop=True)[list(MILESTONES)]
 
 
 def _open_refunds(build: Build, question: Question) -> pd.DataFrame:

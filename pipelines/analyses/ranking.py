@@ -105,10 +105,10 @@ def product_ranking(
     back = answer(build, "returned_units", question).iloc[0]
     if back["status"] != "ok":
         return pd.DataFrame(columns=[by, *_RANKED])
-    found = product.exposed(build.fetch(statement(bound)), bound)
-    found = product.one_family(found, (by,))
+    cells = _cells(build, question, by)
+    found = product.one_family(product.bounded(cells, (by, "family")), (by,))
     found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
-    found = _judged(build, found, by, question, bound)
+    found = _judged(build, found, cells, question, bound)
     found["is_new"] = _is_new(build, by, found[by], bound)
     found["buyers_rate"] = product.of_buyers(found)
     found["own_part"] = found["rate"] - found["buyers_rate"]
@@ -124,15 +124,22 @@ def product_ranking(
     return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
 
 
-def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, bound: BoundQuestion) -> pd.DataFrame:
+def _judged(
+    build: Build, found: pd.DataFrame, cells: pd.DataFrame, question: Question, bound: BoundQuestion
+) -> pd.DataFrame:
     """Add to products their rate and their category's, how sure an excess is, if it is flagged, what is at stake."""
-    kind = pooled.kind_of((by,))
+    (by,) = bound.by
+    kind, every = pooled.kind_of((by,)), _of_categories(build, cells, question)
+    of_all = replace(bound, by=("category",))
+    if question.where == _but_products(question):  # else they are of other rows
+        whole = product.bounded(cells, ("family",))
+        build.cache["usual"] = product.usual_key(of_all), whole.assign(category=whole["family"])
     usual = product.usual_rates(build, found, bound)
     a, b = pooled.category_prior(build, found["family"], kind, usual)
     effect = pooled.week_effect(build, kind)
     r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
     rate, low, high = pooled.rates(build, found, (by,), question.level, usual)
-    market = np.clip(usual * _mix_ratios(build, found, by, question), 1e-4, 1 - 1e-4)
+    market = np.clip(usual * _mix_ratios(found, cells, every, by), 1e-4, 1 - 1e-4)
     closer = product_models.fit_kappa(r, n, market) / product_models.fit_kappa(r, n, usual)
     own_a, own_b = (x * max(closer, 1.0) for x in pooled.category_prior(build, found["family"], kind, market))
     well_above = np.nan_to_num(product_models.probability_well_above(r, n, own_a, own_b, pooled.spread(build, kind)))
@@ -162,18 +169,16 @@ def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, boun
 _MIX = ("country", "channel")  # where a product was sold: what its category does there is no part of it
 
 
-def _mix_ratios(build: Build, found: pd.DataFrame, by: str, question: Question) -> np.ndarray[Any, Any]:
+def _mix_ratios(found: pd.DataFrame, cells: pd.DataFrame, every: pd.DataFrame, by: str) -> np.ndarray[Any, Any]:
     """Give how much more its category returns where each product was sold than in the whole selection."""
-    own = _cells(build, question, by)
-    where = {k: v for k, v in question.where.items() if k == "category" or not product.is_of_products(k)}
-    every = _cells(build, replace(question, where=where), "category").rename(columns={"category": "family"})
+    own = _summed(product.bounded(cells, (by, *_MIX, "family")), by)
     place = found.reset_index().set_index(by)
     own = own[own[by].isin(place.index)]
     family = looked_up(own[by], place["family"])
-    cells = pd.concat([own[list(_MIX)], every[list(_MIX)]]).groupby(list(_MIX), dropna=False, sort=True).ngroup()
+    places = pd.concat([own[list(_MIX)], every[list(_MIX)]]).groupby(list(_MIX), dropna=False, sort=True).ngroup()
     families = pd.factorize(pd.concat([family, every["family"]]), use_na_sentinel=False)[0]
-    shape = (int(families.max(initial=-1)) + 1, int(cells.max()) + 1 if len(cells) else 0)
-    at = families[len(own) :] * max(shape[1], 1) + cells.to_numpy()[len(own) :]
+    shape = (int(families.max(initial=-1)) + 1, int(places.max()) + 1 if len(places) else 0)
+    at = families[len(own) :] * max(shape[1], 1) + places.to_numpy()[len(own) :]
     others = [
         np.bincount(at, every[c].to_numpy(float), shape[0] * shape[1]).astype(np.float64).reshape(shape)
         for c in ("returned", "exposure")
@@ -181,16 +186,33 @@ def _mix_ratios(build: Build, found: pd.DataFrame, by: str, question: Question) 
     number = looked_up(own[by], place["index"]).to_numpy(int)
     came, sold = (own[c].to_numpy(float) for c in ("returned", "exposure"))
     ratio = np.ones(len(found))
-    at_own = families[: len(own)], cells.to_numpy()[: len(own)]
+    at_own = families[: len(own)], places.to_numpy()[: len(own)]
     told = product_models.mix_ratio(number, *at_own, came, sold, (others[0], others[1]))
     ratio[: told.size] = told
     return ratio
 
 
 def _cells(build: Build, question: Question, by: str) -> pd.DataFrame:
-    """Sum returned and exposure by one dimension, market and channel."""
+    """Sum sold, returned and exposure by one dimension, market and channel, and by category (family)."""
     bound = bind(build, "own_part", question, by=(by, *_MIX))
-    rows = product.exposed(build.fetch(statement(bound)), bound)
+    return product.weighed(build.fetch(statement(bound)), (by, *_MIX, "family"))
+
+
+def _but_products(question: Question) -> dict[str, Any]:
+    """Give the filters of a question that do not tell what a product is."""
+    return {k: v for k, v in question.where.items() if k == "category" or not product.is_of_products(k)}
+
+
+def _of_categories(build: Build, cells: pd.DataFrame, question: Question) -> pd.DataFrame:
+    """Sum returned and exposure by category (family), market and channel, whatever products are asked for."""
+    where = _but_products(question)
+    by = "family" if where == question.where else "category"
+    rows = cells if by == "family" else _cells(build, replace(question, where=where), by)
+    found = product.bounded(rows, tuple(dict.fromkeys((by, *_MIX, "family"))))
+    return _summed(found, by).rename(columns={by: "family"})
+
+
+def _summed(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     return rows.groupby([by, *_MIX], dropna=False, sort=True, as_index=False)[["returned", "exposure"]].sum()
 
 

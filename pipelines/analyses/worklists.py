@@ -12,12 +12,13 @@ from pipelines.analyses.milestones import STEPS_BY, milestones
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.cautions import Doubt, doubt, doubted
-from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import BoundQuestion, FactTable
 from pipelines.metrics.facts import promises, risks
 from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.finish import waits
 from pipelines.metrics.question import ANYTHING, Question
+from pipelines.metrics.sums import statistics_of
 from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
@@ -198,7 +199,7 @@ def promise_states(
     `caution` and `reason` say what all of them do not rest on.
     """
     bound = bind(build, "promise_kept", question, by=by)
-    keys, sums = waits.by_state(build.fetch(statement(bound)), bound)
+    keys, sums = waits.by_state(statistics_of(build, bound), bound)
     counted = pd.concat([keys, sums.astype(int)], axis=1)
     return doubted(counted, doubt(build, question, "promise_kept"))
 

@@ -5,7 +5,7 @@ its SQL; lists, rankings and flows are in `pipelines.analyses`. Declarations are
 promises, money and carbon; how a declaration becomes SQL is in base, how statistics become answers in finish.
 """
 
-from pipelines.metrics.answer import answer, comparable, compare
+from pipelines.metrics.answer import answer, comparable, compare, read_ahead
 from pipelines.metrics.bind import is_known, statistics
 from pipelines.metrics.catalogue import catalogue, dimensions, measure_names, metric, our_names, own_dimensions
 from pipelines.metrics.cautions import doubt_of, doubted
@@ -38,6 +38,7 @@ __all__ = [
     "metric",
     "our_names",
     "own_dimensions",
+    "read_ahead",
     "read_filters",
     "rows",
     "rows_total",

@@ -15,14 +15,16 @@ import pandas as pd
 
 from models import rates as rate_models
 from models.marks import beyond_noise
+from pipelines.errors import UnknownDimension
 from pipelines.metrics import beside, losses
-from pipelines.metrics.bind import ask, is_known, of_build, statement_of, unit
+from pipelines.metrics.bind import ask, is_known, of_build, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
 from pipelines.metrics.compiler import PartlyKnown, check_dimensions
 from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
+from pipelines.metrics.sums import read_together, statistics_of
 from pipelines.warehouse.engine import Build, Kept
 from pipelines.why import of_other, together, why
 
@@ -43,6 +45,26 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     return kept.keep(asked, _answered(build, ask(key, question, by=by))) if found is None else found
 
 
+def read_ahead(build: Build, keys: Sequence[str], question: Question = ANYTHING, *, by: Sequence[str] = ()) -> None:
+    """Read what answers to several metrics need in one scan of each fact, whatever days are asked for next.
+
+    It changes no answer; what cannot be read ahead is read when it is asked for.
+    """
+    asks = []
+    every = dict.fromkeys([*keys, *(other for key in keys if (other := parsed(key)[0].compared_by))])
+    for key in every:
+        bound = ask(key, question, by=by)
+        if not is_known(build, key):
+            continue
+        try:
+            check_dimensions(bound.metric, [*bound.by, *bound.where], own_dimensions(build))
+        except UnknownDimension:
+            continue
+        asks.append(of_build(build, bound))
+    read_together(build, asks)
+    losses.weigh_together(build, asks)
+
+
 def _answered(build: Build, bound: BoundQuestion) -> pd.DataFrame:
     """Answer a question, as `answer` gives it."""
     chosen = bound.metric
@@ -61,7 +83,7 @@ def _answered(build: Build, bound: BoundQuestion) -> pd.DataFrame:
                 bound,
                 _grey(bound, why("mixed", names=", ".join(absent))),
             )
-        frame = build.fetch(statement_of(build, bound))
+        frame = statistics_of(build, bound)
     except PartlyKnown as reason:
         return _finished(build, bound, _grey(bound, str(reason)))
     is_empty = bool(bound.by) and not len(frame)

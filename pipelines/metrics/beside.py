@@ -6,17 +6,20 @@ share in each group. What cannot be counted at all is in `losses`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import Integer, and_, case, false, func, literal_column, or_, select
+from sqlalchemy import Integer, Select, and_, case, false, func, literal_column, or_, select
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.compiler import chosen_sums, dimension, filters
 from pipelines.metrics.declare import BoundQuestion, FactTable
 from pipelines.metrics.losses import CAUTION, joined_words, share
+from pipelines.metrics.sums import summed
 from pipelines.warehouse.engine import Build, Expression, double, literal_instant
 from pipelines.warehouse.rules import SETTLED_DAYS
 from pipelines.warehouse.star import STAR
@@ -92,15 +95,18 @@ def unshipped(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataF
         return found
     bases = {s.base.name: s.base for s in chosen_sums(ask) if s.base.table_name == _LINES.name}
     columns = {name: func.count(case((test, 1))) for name, test in _line_tests(of).items()}
-    parts = [_counted(build, ask, base, _OF_LINE, columns) for base in bases.values()]
+    parts = [_counted(build, ask, base, _OF_LINE, columns, of_what="shipped") for base in bases.values()]
     if not parts:
         return found
     told = _joined(found, parts, list(ask.by), ["sold", "bare", "ordered", "unsold"])
-    bare, unsold = (told[a] / told[b] for a, b in (("bare", "sold"), ("unsold", "ordered")))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bare, unsold = (told[a] / told[b] for a, b in (("bare", "sold"), ("unsold", "ordered")))
     words = [
         together(*(why(code, share=share(part)) for code, part in (("unshipped", b), ("unsold", u)) if part > 0))
         for b, u in zip(bare, unsold, strict=True)
     ]
+    if not any(words):
+        return found
     return found.assign(note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)])
 
 
@@ -125,25 +131,33 @@ def _counted(
     joined: tuple[FromClause, Expression],
     columns: Mapping[str, Expression],
     *conditions: Expression,
+    of_what: Hashable,
 ) -> pd.DataFrame:
     """Sum columns over the rows of a base that a question is of, each with its row of another table, in its groups."""
-    now = base.time(ask)
-    keys = [dimension(base, b, ask.on, now).label(b) for b in ask.by]
-    sums: list[Expression] = [c.label(n) for n, c in columns.items()]
-    query = select(*keys, *sums).select_from(base.table.outerjoin(*joined)).where(*filters(base, ask, now), *conditions)
-    return build.fetch(query.group_by(*keys) if keys else query)
+
+    def of(asked: BoundQuestion) -> Select[Any]:
+        now = base.time(asked)
+        keys = [dimension(base, b, asked.on, now).label(b) for b in asked.by]
+        sums: list[Expression] = [c.label(n) for n, c in columns.items()]
+        rows = select(*keys, *sums).select_from(base.table.outerjoin(*joined))
+        query = rows.where(*filters(base, asked, now), *conditions)
+        return query.group_by(*keys) if keys else query
+
+    return summed(build, ask, of, (base.table, of_what), list(columns), is_plain=True)
 
 
 def _joined(
     found: pd.DataFrame, parts: Sequence[pd.DataFrame], by: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """Lay the sums of several parts beside the rows of an answer, in their order."""
-    told = pd.concat(parts, ignore_index=True)
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Give the sums of several parts for the rows of an answer, in their order."""
     if not by:
-        return found.assign(**told[list(columns)].sum())
+        sums = {c: np.nansum([part[c].to_numpy(float) for part in parts]) for c in columns}
+        return {c: np.full(len(found), total) for c, total in sums.items()}
+    told = pd.concat(parts, ignore_index=True)
     told = told.groupby(list(by), dropna=False, as_index=False)[list(columns)].sum()
     mixed = {b: object for b in by if found[b].dtype != told[b].dtype}
-    return found.astype(mixed).merge(told.astype(mixed), on=list(by), how="left")
+    joined = found[list(by)].astype(mixed).merge(told.astype(mixed), on=list(by), how="left")
+    return {c: joined[c].to_numpy(float) for c in columns}
 
 
 def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
@@ -168,11 +182,12 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
         is_beyond = beyond.c.order_line_key.is_not(None)
         columns = {"beyond": func.sum(case((is_beyond, amount), else_=double(0))), "of": func.sum(amount)}
         of_lot = (beyond, beyond.c.order_line_key == s.base.first_table.c.order_line_key)
-        parts.append(_counted(build, ask, s.base, of_lot, columns, *([s.when(now)] if s.when else [])))
+        parts.append(_counted(build, ask, s.base, of_lot, columns, *([s.when(now)] if s.when else []), of_what=s))
     if not parts:
         return found
     joined = _joined(found, parts, list(ask.by), ["beyond", "of"])
-    of_row = (joined["beyond"] / joined["of"]).fillna(0.0).tolist()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_row = np.nan_to_num(joined["beyond"] / joined["of"]).tolist()
     words = [why("beyond_sold", share=share(part)) if part else "" for part in of_row]
     return found.assign(
         note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)],

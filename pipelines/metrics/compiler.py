@@ -1,8 +1,9 @@
 """How a declared metric becomes one SQL statement, and which filters it takes."""
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 from sqlalchemy import (
@@ -29,6 +30,8 @@ from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Expression, double, literal_day, literal_instant, period_start, text_in
 from pipelines.warehouse.rules import Time
 from pipelines.why import why
+
+REMEMBERED_TIMES = 50  # times of observation that the conditions of a sum are kept for
 
 
 class PartlyKnown(UnknownDimension):
@@ -192,8 +195,7 @@ def _part(base: FactTable, sums: list[tuple[str, Sum]], ask: BoundQuestion, grai
     keys = {name: dimension(base, "day" if name in grains else name, ask.on, now) for name in ask.by}
     details = {name: base.details[name](now) for name in ask.details if name in base.details}
     absent = {name: cast(null(), _detail_type(ask, name)) for name in ask.details if name not in base.details}
-    conditions = [s.condition(now) for _, s in sums]
-    common, own = _shared([_parts_of(c) if c is not None else {} for c in conditions])
+    common, own = _shared([_parts_of(s, now) for _, s in sums])
     totals: dict[str, list[Expression]] = {}
     for (name, s), condition in zip(sums, own, strict=True):
         amount = s.amount(now)
@@ -213,8 +215,21 @@ def _part(base: FactTable, sums: list[tuple[str, Sum]], ask: BoundQuestion, grai
     return query.group_by(*grouped) if grouped else query
 
 
-def _parts_of(condition: Expression) -> dict[str, Expression]:
-    """Give the conditions that all must hold, by their text."""
+_PARTS: WeakKeyDictionary[Sum, dict[Hashable, dict[str, Expression]]] = WeakKeyDictionary()
+
+
+def _parts_of(s: Sum, now: Time) -> dict[str, Expression]:
+    """Give the conditions that all must hold for a row to count in a sum, by their text; written once."""
+    known = _PARTS.setdefault(s, {})
+    if now.seen not in known:
+        if len(known) >= REMEMBERED_TIMES:
+            known.clear()
+        condition = s.condition(now)
+        known[now.seen] = {} if condition is None else _by_text(condition)
+    return known[now.seen]
+
+
+def _by_text(condition: Expression) -> dict[str, Expression]:
     is_and = getattr(condition, "operator", None) is joined_by_and
     parts: Sequence[Expression] = condition.clauses if is_and else [condition]
     return {str(p.compile(compile_kwargs={"literal_binds": True})): p for p in parts}

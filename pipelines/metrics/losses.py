@@ -8,7 +8,7 @@ row in quarantine is lost to every sum over what its log tells of: nobody knows 
 the same share. No metric is declared here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
+from pipelines.metrics import sums
 from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
 from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
@@ -60,11 +61,16 @@ def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[fl
     if found.empty or ask.as_of is not None:  # what was in quarantine then is not known
         return 0.0, 0.0
     asked = ask.where.get("source", ())
-    chosen = {asked} if isinstance(asked, str) else set(asked)
-    things = {_LOG_OF.get(s.base.table_name) for s in chosen_sums(ask, measure.name)}
-    mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
-    mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
-    return float(mine["rows"].sum()), float(mine["kept"].sum())
+    chosen = frozenset({asked} if isinstance(asked, str) else asked)
+    things = frozenset(_LOG_OF.get(s.base.table_name) for s in chosen_sums(ask, measure.name))
+    counted = build.cache.setdefault("quarantined", {})
+    key = things, chosen, ask.sources
+    if key not in counted:
+        mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
+        mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
+        counted[key] = float(mine["rows"].sum()), float(mine["kept"].sum())
+    rows, kept = counted[key]
+    return rows, kept
 
 
 def _unplaced(base: FactTable, on: str) -> Expression | None:
@@ -164,20 +170,21 @@ def _lossy(build: Build, ask: BoundQuestion, *, every: bool) -> list[_Lossy]:
     return [x for mine, loses in zip(found, may_lose, strict=True) if loses or (every and any(may_lose)) for x in mine]
 
 
-def _statement(lossy: Sequence[_Lossy], ask: BoundQuestion) -> tuple[Select[Any], list[str]]:
-    """Build the SELECT of known and lost weight per group, over the rows of every base.
+def _columns(lossy: Sequence[_Lossy]) -> list[str]:
+    """Name the columns of known and lost weight, one a measure and kind."""
+    return sorted({f"{x.measure.name}{_SEP}{kind}" for x in lossy for kind in ("known", *x.kinds)})
 
-    One column a measure and kind.
-    """
+
+def _statement(lossy: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
+    """Build the SELECT of known and lost weight per group, over the rows of every base."""
     by_base: dict[str, list[_Lossy]] = {}
     for x in lossy:
         by_base.setdefault(x.sum.base.name, []).append(x)
-    columns = sorted({f"{x.measure.name}{_SEP}{kind}" for x in lossy for kind in ("known", *x.kinds)})
-    parts = [_part(sums, ask, columns) for sums in by_base.values()]
+    parts = [_part(mine, ask, columns) for mine in by_base.values()]
     inner = union_all(*parts).subquery("lost") if len(parts) > 1 else parts[0].subquery("lost")
     keys = [inner.c[b] for b in (*ask.by, *_wild(ask))]
     query = select(*keys, *(func.sum(inner.c[c]).label(c) for c in columns))
-    return (query.group_by(*keys) if keys else query), columns
+    return query.group_by(*keys) if keys else query
 
 
 def _wild(ask: BoundQuestion) -> list[str]:
@@ -185,11 +192,11 @@ def _wild(ask: BoundQuestion) -> list[str]:
     return [f"any{_SEP}{b}" for b in ask.by if not time_grain(b)]
 
 
-def _part(sums: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
-    base = sums[0].sum.base
+def _part(lossy: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
+    base = lossy[0].sum.base
     now = base.time(ask)
     unplaced = _unplaced(base, ask.on)
-    if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in sums):
+    if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in lossy):
         unplaced = false()
     day = func.coalesce(
         base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on)
@@ -208,7 +215,7 @@ def _part(sums: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) ->
     where += [day <= literal_day(ask.until)] if ask.until is not None else []
     where += [base.seen <= literal_instant(ask.as_of)] if ask.as_of is not None and base.seen is not None else []
     amounts: dict[str, list[Expression]] = {}
-    for x in sums:
+    for x in lossy:
         condition = x.sum.when(now) if x.sum.when else None
         kind = (
             case(*((test, literal_column(f"'{n}'")) for n, test in x.kinds.items()), else_=literal_column("'known'"))
@@ -264,20 +271,20 @@ def _spread(frame: pd.DataFrame, ask: BoundQuestion, columns: Sequence[str]) -> 
         pattern = pattern if isinstance(pattern, tuple) else (pattern,)
         open_ = {w.split(_SEP, 1)[1] for w, is_open in zip(wild, pattern, strict=True) if is_open}
         held = [b for b in by if b not in open_]
-        sums = (
+        open_sums = (
             rows.groupby(held, dropna=False, as_index=False)[list(columns)].sum()
             if held
             else rows[list(columns)].sum().to_frame().T
         )
         met = (
-            groups[held].merge(sums, on=held, how="left").fillna(0.0)
+            groups[held].merge(open_sums, on=held, how="left").fillna(0.0)
             if held
-            else sums.loc[sums.index.repeat(len(groups))]
+            else open_sums.loc[open_sums.index.repeat(len(groups))]
         )
         missed = (
-            sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True)
+            open_sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True)
             if held
-            else sums.assign(_merge="left_only" if groups.empty else "both")
+            else open_sums.assign(_merge="left_only" if groups.empty else "both")
         )
         groups[list(columns)] += met[list(columns)].to_numpy(float)
         alone = missed[missed["_merge"] == "left_only"].drop(columns="_merge")
@@ -293,18 +300,46 @@ def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.Data
 
     Gives the groups, then a column `measure__kind`; None where nothing can be lost.
     """
-    lossy = _lossy(build, ask, every=every)
-    if not lossy:
+    of_what = ("lost", frozenset(ask.metric.measures), every)
+    told: dict[Hashable, tuple[list[str], list[Measure]]] = build.cache.setdefault("lossy", {})
+    shape = (of_what, ask.by, tuple(ask.where), repr(ask.where.get("source")), ask.sources, ask.on, ask.as_of is None)
+    if shape not in told:
+        lossy = _lossy(build, ask, every=every)
+        told[shape] = _columns(lossy), list({x.measure.name: x.measure for x in lossy}.values())
+    columns, measures = told[shape]
+    if not measures:
         return None
-    query, columns = _statement(lossy, ask)
-    found = _spread(build.fetch(query), ask, columns)
-    for m in {x.measure.name: x.measure for x in lossy}.values():
+
+    def of(asked: BoundQuestion) -> Select[Any]:
+        return _statement(_lossy(build, asked, every=every), asked, columns)
+
+    found = _spread(sums.summed(build, ask, of, of_what, columns), ask, columns)
+    for m in measures:
         missing, kept = _quarantined(build, ask, m)
         if missing and kept:  # worth what the others are worth on average
             found[f"{m.name}{_SEP}quarantine"] = found[f"{m.name}{_SEP}known"].clip(lower=0) * missing / kept
         elif missing and not ask.by:
             found[f"{m.name}{_SEP}quarantine"] = missing
     return found
+
+
+def weigh_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
+    """Read what `weighed` needs of several questions in one scan of each fact, as `sums.read_together` does."""
+    by_day = [asked for ask in asks if (asked := sums.kept_by_day(ask)) is not None]
+    wanted = [(("lost", frozenset(asked.metric.measures), False), asked, "lost") for asked in by_day]
+    for several in sums.alike(build, wanted):
+        names = sums.renamed(several)
+        whole = sums.of_all(several, tuple(Measure(name, m.alternatives) for m, name in names.items()))
+        lossy = _lossy(build, whole, every=False)
+        if not lossy:
+            continue
+        columns = _columns(lossy)
+        found = build.fetch(_statement(lossy, whole, columns))
+        for key, asked in several.items():
+            own = {names[m]: m.name for m in asked.metric.measures}
+            mine = {c: f"{own[n]}{_SEP}{kind}" for c in columns for n, kind in [c.split(_SEP)] if n in own}
+            if mine:
+                sums.keep_own(build, key, found, names, mine)
 
 
 def covered(lost: pd.DataFrame) -> float:
@@ -358,38 +393,44 @@ def cover(build: Build, ask: BoundQuestion, found: pd.DataFrame, unit: str) -> p
     if ask.metric.denominator and _is_only_lost(ask, lost):
         lost = weighed(build, ask, every=True)
         assert lost is not None
-    by = list(ask.by)
-    columns = [str(c) for c in lost if c not in by]
-    if not (lost[[c for c in columns if not c.endswith(f"{_SEP}known")]].to_numpy(float) > 0).any():
+    columns = [str(c) for c in lost if c not in ask.by]
+    if not any((lost[c].to_numpy(float) > 0).any() for c in columns if not c.endswith(f"{_SEP}known")):
         return found  # nothing is lost
-    lost = lost[lost[columns].sum(axis=1) > 0] if by else lost
-    mixed = {b: object for b in by if found[b].dtype != lost[b].dtype}
-    joined = (
-        found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer") if by else pd.concat([found, lost], axis=1)
-    )
-    joined = joined.assign(
-        **joined[columns].fillna(0.0),
-        **{c: joined[c].fillna("") for c in ("reason", "caution", "note")},
-        coverage=joined["coverage"].fillna(1.0),
-        stands=joined["stands"].fillna(False).astype(bool),
-    )
-    known = {m: joined[f"{m}{_SEP}known"].to_numpy(float) for m in {c.split(_SEP)[0] for c in columns}}
+    found, weights = _beside(found, lost, list(ask.by), columns)
+    nothing = np.zeros(len(found))
+    known = {m: weights[f"{m}{_SEP}known"] for m in {c.split(_SEP)[0] for c in columns}}
     gone: dict[str, np.ndarray[Any, Any]] = {}
-    rests = np.ones(len(joined))
+    rests = np.ones(len(found))
     for m, held in known.items():
         kinds = [c for c in columns if c.startswith(f"{m}{_SEP}") and not c.endswith(("known", "source"))]
-        gone[m] = joined[kinds].sum(axis=1).to_numpy(float) if kinds else np.zeros(len(joined))
-        left_out = joined[f"{m}{_SEP}source"].to_numpy(float) if f"{m}{_SEP}source" in joined else 0.0
-        whole = held + gone[m] + left_out
+        gone[m] = sum((weights[c] for c in kinds), nothing)
+        whole = held + gone[m] + weights.get(f"{m}{_SEP}source", nothing)
         rests = np.minimum(rests, np.where(whole > 0, held / np.where(whole > 0, whole, 1), 1.0))
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = {m: np.where(known[m] + gone[m] > 0, gone[m] / (known[m] + gone[m]), 0.0) for m in known}
     lost_share = np.max(list(shares.values()), axis=0)
     told = {c.split(_SEP)[1] for c in columns} - {"known", "source"}
     is_of_quarantine = ask.metric.finish in (None, total) and told == {"quarantine"}
-    low, high = _bounds(ask, joined["value"].to_numpy(float), joined["n"].to_numpy(float), known, gone)
-    said = _clauses(ask, joined, shares, known, gone)
-    return _judged(ask, joined, lost_share, rests, low, high, said, unit, keeps=is_of_quarantine)[[*found.columns]]
+    low, high = _bounds(ask, found["value"].to_numpy(float), found["n"].to_numpy(float), known, gone)
+    said = _clauses(ask, weights, shares, known, gone)
+    return _judged(ask, found, lost_share, rests, low, high, said, unit, keeps=is_of_quarantine)
+
+
+def _beside(
+    found: pd.DataFrame, lost: pd.DataFrame, by: list[str], columns: list[str]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray[Any, Any]]]:
+    """Lay what is known and lost beside the rows of an answer; groups of lost rows alone join it."""
+    if not by:
+        return found, {c: np.nan_to_num(lost[c].to_numpy(float)) for c in columns}
+    lost = lost[lost[columns].sum(axis=1) > 0]
+    mixed = {b: object for b in by if found[b].dtype != lost[b].dtype}
+    joined = found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer")
+    filled = joined[[*found.columns]].assign(
+        **{c: joined[c].fillna("") for c in ("reason", "caution", "note")},
+        coverage=joined["coverage"].fillna(1.0),
+        stands=joined["stands"].fillna(False).astype(bool),
+    )
+    return filled, {c: np.nan_to_num(joined[c].to_numpy(float)) for c in columns}
 
 
 def _bounds(
@@ -441,7 +482,7 @@ def _bounds(
 
 def _clauses(
     ask: BoundQuestion,
-    joined: pd.DataFrame,
+    weights: Mapping[str, np.ndarray[Any, Any]],
     shares: Mapping[str, np.ndarray[Any, Any]],
     known: Mapping[str, np.ndarray[Any, Any]],
     gone: Mapping[str, np.ndarray[Any, Any]],
@@ -453,10 +494,9 @@ def _clauses(
     of_where = {"dimension": " or ".join(n.replace("_", " ") for n in _dimensions(ask))}
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
     amounts = {
-        m: {kind: joined[f"{m}{_SEP}{kind}"].to_numpy(float) for kind in KINDS if f"{m}{_SEP}{kind}" in joined}
-        for m in shares
+        m: {kind: weights[f"{m}{_SEP}{kind}"] for kind in KINDS if f"{m}{_SEP}{kind}" in weights} for m in shares
     }
-    said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
+    said: list[list[tuple[str, str, str]]] = [[] for _ in next(iter(shares.values()))]
     for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
         for m in sorted(shares, key=lambda m: (-shares[m][row], m)):
             whole = known[m][row] + gone[m][row]
@@ -491,16 +531,12 @@ def _judged(
     """
     is_withheld = lost > UNKNOWN
     is_bounded = np.isfinite(low) & np.isfinite(high) & (high - low > 1e-9)
-    has_interval = np.isfinite(found["low"].to_numpy(float)) & np.isfinite(found["high"].to_numpy(float))
-    wider = has_interval & is_bounded
     own_low, own_high = found["low"].to_numpy(float), found["high"].to_numpy(float)
-    found = found.assign(
-        low=np.where(wider, np.fmin(own_low, low), own_low),
-        high=np.where(wider, np.fmax(own_high, high), own_high),
-        coverage=np.minimum(found["coverage"].to_numpy(float), rests),
-    )
+    wider = np.isfinite(own_low) & np.isfinite(own_high) & is_bounded
+    lows = np.where(wider, np.fmin(own_low, low), own_low)
+    highs = np.where(wider, np.fmax(own_high, high), own_high)
     notes, reasons, cautions, stands = (found[c].tolist() for c in ("note", "reason", "caution", "stands"))
-    values, lows, highs = (found[c].to_numpy(float).copy() for c in ("value", "low", "high"))
+    values = found["value"].to_numpy(float).copy()
     for row, clauses in enumerate(said):
         bounds = _ends(low[row], high[row], unit) if is_bounded[row] else {}
         if is_withheld[row]:
@@ -527,7 +563,9 @@ def _judged(
         elif rests[row] < 1 - CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
         notes[row] = together(notes[row], text)
-    return found.assign(value=values, low=lows, high=highs, note=notes, reason=reasons, caution=cautions, stands=stands)
+    changed = {"value": values, "low": lows, "high": highs, "note": notes, "reason": reasons, "caution": cautions}
+    changed |= {"stands": stands, "coverage": np.minimum(found["coverage"].to_numpy(float), rests)}
+    return pd.DataFrame({c: changed.get(str(c), found[c].array) for c in found})
 
 
 def _withheld(clauses: Sequence[tuple[str, str, str]], bounds: Mapping[str, str]) -> str:

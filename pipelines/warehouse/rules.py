@@ -139,6 +139,11 @@ class Time:
         self._observed = observed or {}
 
     @property
+    def seen(self) -> tuple[Any, ...]:
+        """What the time of observation is made of: two with the same are the same SQL on the same rows."""
+        return self.as_of, tuple(sorted(self._observed.items()))
+
+    @property
     def at(self) -> Expression:
         """T of the row's source."""
         return self.after(0)

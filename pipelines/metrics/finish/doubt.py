@@ -15,9 +15,9 @@ from sqlalchemy import func, select
 from models import uncertainty
 from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Sampled, Shares
 from pipelines.factors import Ledger, Row, factors, number, parameter, parameters
-from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Finish, Measure
 from pipelines.metrics.finish.shares import groups_of
+from pipelines.metrics.sums import statistics_of
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
@@ -343,7 +343,7 @@ def doubted(finish: Finish, part: Measure, whole: Measure | None = None) -> Fini
             if not len(frame) or not found["value"].notna().any():
                 return found
             metric = replace(ask.metric, measures=measures, details=CELL, fine_details=(), wrap=None)
-            frame = build.fetch(statement(replace(ask, metric=metric)))
+            frame = statistics_of(build, replace(ask, metric=metric))
         if not len(frame) or not frame["u_role"].notna().any():
             return found
         kg, of = _by_cell(frame, keys, ask.by, [m.name for m in measures], build)

@@ -12,12 +12,12 @@ from sqlalchemy import select
 
 from models import products as product_models
 from models.rates import two_sided_z
-from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Finish, Metric
 from pipelines.metrics.finish import pooled
 from pipelines.metrics.finish.final import MATURE, around, drifting, final, young
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, summed
 from pipelines.metrics.question import ALIASES, EVERYTHING
+from pipelines.metrics.sums import statistics_of
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from pipelines.why import why
@@ -29,8 +29,19 @@ def exposed(frame: pd.DataFrame, ask: BoundQuestion) -> pd.DataFrame:
     Sold, returned and exposure (units weighed by the share of their returns expected by now).
     """
     by = (*ask.by, *(["family"] if "family" in frame else []))
-    weighed = frame.assign(exposure=frame["sold"].fillna(0) * frame["share"].fillna(1))
-    keys, sums = summed(weighed, by, ["sold", "returned", "exposure", *(c for c in _OF_BUYERS if c in frame)])
+    return bounded(weighed(frame, by), by)
+
+
+def weighed(frame: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Sum what was sold and returned, and what was sold weighed by the share of its returns expected by now."""
+    of_rows = frame.assign(exposure=frame["sold"].fillna(0) * frame["share"].fillna(1))
+    keys, sums = summed(of_rows, by, ["sold", "returned", "exposure", *(c for c in _OF_BUYERS if c in frame)])
+    return pd.concat([keys, sums], axis=1)
+
+
+def bounded(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Add up what `weighed` gave to fewer groups; the exposure of a group is never under what came back of it."""
+    keys, sums = summed(rows, by, ["sold", "returned", "exposure", *(c for c in _OF_BUYERS if c in rows)])
     sums["exposure"] = np.maximum(sums["exposure"], sums["returned"])
     return pd.concat([keys, sums], axis=1)
 
@@ -79,12 +90,9 @@ def usual_rates(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> np.ndar
     if not chosen and not others and ask.since is None and ask.until is None:
         return usual
     question = replace(ask, by=("category", *others), where=where)
-    key = (question.by, repr(where), ask.since, ask.until, ask.as_of, repr(ask.scope))
+    key = usual_key(question)
     if build.cache.get("usual", (None,))[0] != key:
-        build.cache["usual"] = (
-            key,
-            exposed(build.fetch(statement(question)), replace(question, by=("category", *others))),
-        )
+        build.cache["usual"] = key, exposed(statistics_of(build, question), question)
     found = (
         build.cache["usual"][1]
         .drop(columns="family", errors="ignore")
@@ -96,6 +104,11 @@ def usual_rates(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> np.ndar
     effect = pooled.week_effect(build, kind)
     r, n = (sums[c].to_numpy(float) / effect for c in ("returned", "exposure"))
     return np.asarray((r + a) / (n + a + b))
+
+
+def usual_key(ask: BoundQuestion) -> tuple[Any, ...]:
+    """Name what the usual rates of categories are worked out of: kept of a build until others are asked for."""
+    return ask.by, repr(ask.where), ask.since, ask.until, ask.as_of, repr(ask.scope)
 
 
 def product(of: Callable[..., Any]) -> Finish:
@@ -227,7 +240,7 @@ def _level_off(held: Metric, ask: BoundQuestion, build: Build, level_sd: float) 
             scope=EVERYTHING,
             level=_HELD_LEVEL,
         )
-        frame = build.fetch(statement(question))
+        frame = statistics_of(build, question)
         _, rates, sums = final(frame, question, build)
         scored, units = (float(frame[n].fillna(0).sum()) for n in ("scored", "expected"))
         build.cache[key] = ""

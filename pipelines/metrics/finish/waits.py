@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import case, func, literal_column, select
+from sqlalchemy import Select, case, func, literal_column, select
 
 from models import promises as promise_models
 from models import rates as rate_models
@@ -15,6 +15,7 @@ from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
 from pipelines.metrics.finish import paces
 from pipelines.metrics.finish.shares import answer_frame, groups_of, ratio_of, summed
+from pipelines.metrics.sums import summed as added_up
 from pipelines.warehouse.engine import Build, double
 from pipelines.why import together, why
 
@@ -38,31 +39,43 @@ def kept(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
 
 
+OF_PROMISE = frozenset({"promise_id", "responsible", "state"})
+"""Dimensions by which the promises of one return differ; by all others, and by day, they are alike."""
+
+
 def _return_effect(build: Build, ask: BoundQuestion) -> float:
     """Measure how much more returns vary than their promises would apart: a late parcel breaks several at once.
 
     The design effect of returns within the question's groups; 1 where each return has one promise there.
     """
-    if "promise_id" in ask.by or "return_id" in ask.by:
+    chosen = ask.where.get("promise_id", ())
+    if {"promise_id", "return_id"} & {*ask.by} or isinstance(chosen, str) or len(chosen) == 1:
         return 1.0
-    now = PROMISES.time(ask)
-    state = PROMISES.details["state"](now)
-    keys = [dimension(PROMISES, name, ask.on, now).label(f"by_{place}") for place, name in enumerate(ask.by)]
-    kept_, due = (
-        func.sum(case((state.in_([literal_column(f"'{s}'") for s in states]), double(1)), else_=double(0)))
-        for states in (("kept",), ("kept", "broken"))
-    )
-    counted = [s.condition(now) for s in chosen_sums(ask, "returns")]
-    conditions = [*filters(PROMISES, ask, now), *(c for c in counted if c is not None)]
-    of = promises.c.return_key
-    a_return = select(*keys, kept_.label("k"), due.label("m")).select_from(PROMISES.table).where(*conditions)
-    each = a_return.group_by(of, *keys).subquery("a_return")
-    k, m = each.c.k, each.c.m
-    sums = [func.sum(x).label(n) for n, x in (("k", k), ("m", m), ("kk", k * k), ("km", k * m), ("mm", m * m))]
-    groups = [each.c[key.name] for key in keys]
-    query = select(*sums).where(m > double(0))
-    found = build.fetch(query.group_by(*groups) if groups else query).fillna(0.0).astype(float)
-    return rate_models.effect_of_sums(*(found[n] for n in ("k", "m", "kk", "km", "mm")))
+
+    def of(asked: BoundQuestion) -> Select[Any]:
+        now = PROMISES.time(asked)
+        state = PROMISES.details["state"](now)
+        keys = [dimension(PROMISES, name, asked.on, now).label(name) for name in asked.by]
+        kept_, due = (
+            func.sum(case((state.in_([literal_column(f"'{s}'") for s in states]), double(1)), else_=double(0)))
+            for states in (("kept",), ("kept", "broken"))
+        )
+        counted = [s.condition(now) for s in chosen_sums(asked, "returns")]
+        conditions = [*filters(PROMISES, asked, now), *(c for c in counted if c is not None)]
+        a_return = select(*keys, kept_.label("k"), due.label("m")).select_from(PROMISES.table).where(*conditions)
+        each = a_return.group_by(promises.c.return_key, *keys).subquery("a_return")
+        k, m = each.c.k, each.c.m
+        sums = [func.sum(x).label(n) for n, x in (("k", k), ("m", m), ("kk", k * k), ("km", k * m), ("mm", m * m))]
+        groups = [each.c[key.name] for key in keys]
+        query = select(*groups, *sums).where(m > double(0))
+        return query.group_by(*groups) if groups else query
+
+    columns = ["k", "m", "kk", "km", "mm"]
+    several = any(name in OF_PROMISE and len(values) > 1 for name, values in ask.where.items())
+    of_what = "promises of a return", next(m for m in ask.metric.measures if m.name == "returns")
+    found = build.fetch(of(ask)) if several else added_up(build, ask, of, of_what, columns, is_plain=True)
+    found = found[columns].fillna(0.0).astype(float)
+    return rate_models.effect_of_sums(*(found[n] for n in columns))
 
 
 def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: BoundQuestion, name: str) -> list[str]:

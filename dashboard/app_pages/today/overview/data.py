@@ -19,6 +19,7 @@ from dashboard.shared.queries import (
     number,
     opened,
     question_of,
+    read_ahead,
     table,
 )
 from models import periods
@@ -52,6 +53,8 @@ def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
     if not can_compare(asked):
         return ()
     found: list[tuple[str, str, str, str, Change]] = []
+    for dimension in dict.fromkeys(dimension for _, dimension, _ in MOVEMENTS):
+        read_ahead(asked, tuple(key for key, name, _ in MOVEMENTS if name == dimension), dimension)
     for key, dimension, page in MOVEMENTS:
         for _, row in changes(asked, key, dimension).iterrows():
             change_of = as_change(row)
