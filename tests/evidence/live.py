@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tests.evidence import (
     Claim,
+    _live_crowd,
     _live_database,
     _live_history,
     _live_pull,
@@ -25,6 +26,7 @@ PARTS = {
     "history": _live_history.claims,
     "pull": _live_pull.claims,
     "week": _live_week.claims,
+    "crowd": _live_crowd.claims,
 }
 
 
