@@ -22,6 +22,7 @@ from dashboard.shared import address, charts, findings, places, planned, queries
 from dashboard.shared.controls import controls, mark_at, narrowed, table_beside
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
+from dashboard.shared.renewed import renewed
 from dashboard.shared.sparks import spark
 from dashboard.shared.theme import is_dark
 from dashboard.shared.tokens import INK
@@ -296,6 +297,7 @@ def chart(
 
 
 @st.fragment
+@renewed
 def _chart(
     view: View, figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None
 ) -> None:
@@ -365,6 +367,7 @@ def table(
 
 
 @st.fragment
+@renewed
 def _table(
     view: View,
     frame: pd.DataFrame,
