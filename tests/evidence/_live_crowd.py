@@ -27,7 +27,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from dashboard.i18n import catalogue
+from dashboard.i18n import Words
 from dashboard.shared import places
 from pipelines.cli.pages import command, environment
 from pipelines.load import load
@@ -220,9 +220,9 @@ def _clicked(walk: Walk, draw: random.Random) -> str:
         walk.clicks += 1
         return "link"
     if draw.random() < 0.3:
-        words = catalogue("en")
-        walk.page.get_by_role("button", name=words["dimension.country"], exact=True).first.click()
-        walk.page.get_by_label(words["dimension.country"], exact=True).first.click()
+        market = Words("en").dimension("country")
+        walk.page.get_by_role("button", name=market, exact=True).first.click()
+        walk.page.get_by_label(market, exact=True).first.click()
         options = walk.page.get_by_role("option")
         options.first.wait_for()
         options.nth(draw.randrange(options.count())).click()
