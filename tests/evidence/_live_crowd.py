@@ -48,7 +48,7 @@ WARM_S = 120.0  # that the server has before anybody comes
 LOOKS = (0.2, 0.5, 1.0)  # of the time: when the memory is read
 MOST_GROWTH = 256 << 20  # bytes, from half of the time to its end: what a server may remember
 MOST_GONE = 2  # files of builds that were dropped, and that the server holds open
-BROWSER_S = 600  # that a browser waits
+BROWSER_S = 300  # that a browser waits
 LOGGED = re.compile(r"Traceback|Error|Exception|CRITICAL")
 ADDRESSES = [sheet.address for sheet in places.SHEETS if sheet.place != "settings" and sheet.address != "today"]
 PLACES = {sheet.address: sheet.place for sheet in places.SHEETS}
@@ -112,11 +112,13 @@ def _rss(process: int) -> int:
 
 
 def _children(process: int) -> list[int]:
-    try:
-        tasks = Path(f"/proc/{process}/task").glob("*/children")
-        return [int(child) for task in tasks for child in task.read_text().split()]
-    except FileNotFoundError:
-        return []
+    """List the processes that a process has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == process:
+                found.append(int(status.parent.name))
+    return found
 
 
 def _gone(process: int) -> int:
@@ -158,8 +160,10 @@ def _watch(crowd: Crowd, server: int, over: threading.Event) -> None:
 
 def _publish(crowd: Crowd, server: int, folder: Path, over: threading.Event) -> None:
     """Load new events, again and again, each load in a process of its own as the schedule runs it."""
-    number = 0
+    number, end = 0, crowd.began + 60 * crowd.minutes
     while not over.wait(max(crowd.every_s * (number + 1) - (time.monotonic() - crowd.began), 1.0)):
+        if time.monotonic() > end:
+            break
         number += 1
         files = folder / f"hour{number}"
         files.mkdir()
@@ -221,11 +225,11 @@ def _clicked(walk: Walk, draw: random.Random) -> str:
         return "link"
     if draw.random() < 0.3:
         market = Words("en").dimension("country")
-        walk.page.get_by_role("button", name=market, exact=True).first.click()
-        walk.page.get_by_label(market, exact=True).first.click()
+        walk.page.locator(".st-key-filters").get_by_role("button", name=market).first.click()
+        walk.page.get_by_test_id("stPopoverBody").locator("input").first.click()
         options = walk.page.get_by_role("option")
         options.first.wait_for()
-        options.nth(draw.randrange(options.count())).click()
+        options.nth(draw.randrange(1, options.count())).click()  # the first one is all of them
         walk.page.keyboard.press("Escape")
         walk.page.keyboard.press("Escape")
         time.sleep(0.5)  # the run that the click began has begun
@@ -293,6 +297,8 @@ def claims(
 def _said(crowd: Crowd, size: str, sessions: int, browsers: int) -> Iterator[Claim]:
     wrong, logged, stale = crowd.wrong, crowd.logged, crowd.stale
     print(*dict.fromkeys([*wrong, *logged]), sep="\n", file=sys.stderr)
+    if logged:
+        print(crowd.log.read_text(errors="replace")[-20_000:], file=sys.stderr)
     who = f"{sessions} sessions without a browser and {browsers} real browsers"
     loads = len(crowd.published) - 1
     seen, views = {view.build_id for view in crowd.views if view.build_id}, len(crowd.views)

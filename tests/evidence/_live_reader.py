@@ -21,7 +21,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from dashboard.shared.filters import DIMENSIONS
 
 THINKS_S = 20.0  # the middle of the time between two views
-PATIENCE_S = 600.0  # without a word of the server
+PATIENCE_S = 300.0  # until a view is drawn
 HASTY, LEAVES = 0.05, 0.05  # shares of the views: something else is clicked before it is drawn, the reader goes
 BUILD = re.compile(r"[?&]build=([0-9]{6,}-[0-9]{8}T[0-9]{6})")
 SHARES = {"page": 0.45, "filter": 0.25, "period": 0.1, "rows": 0.2}
@@ -102,8 +102,9 @@ class Reader:
                 self._path = "returns"
                 await self._view("open", self._rerun())
                 await asyncio.sleep(max(end - time.monotonic(), 0.0))
-                for button, fragment in list(self.seen.rows.items()):
-                    await self._view("left open", self._pressed(button, fragment))
+                for number in range(len(self.seen.rows)):
+                    offered = list(self.seen.rows.items())  # by then: the page may have been drawn anew
+                    await self._view("left open", self._pressed(*offered[number % len(offered)]))
         except (OSError, websockets.WebSocketException) as error:
             self._told(View("socket", time.monotonic(), 0.0, wrong=(f"the socket: {error!r}"[:200],)))
 
