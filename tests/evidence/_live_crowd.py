@@ -44,6 +44,7 @@ MINUTES = float(os.environ.get("BACKHAUL_CROWD_MINUTES", "10"))
 EVERY_S = 120  # between two loads: an hour, told thirty times as fast
 SESSIONS, BROWSERS = 50, 5
 ORDERS, RETURNS = 500, 200  # of a load
+WARM_MINUTES = "30"  # as it is unless somebody says so: tests set another
 WARM_S = 120.0  # that the server has before anybody comes
 LOOKS = (0.2, 0.5, 1.0)  # of the time: when the memory is read
 MOST_GROWTH = 256 << 20  # bytes, from half of the time to its end: what a server may remember
@@ -132,13 +133,12 @@ def _gone(process: int) -> int:
 
 @contextmanager
 def _served(crowd: Crowd) -> Iterator[tuple[str, int]]:
-    """Serve the pages as readers have them: the address and the process."""
+    """Serve the pages as readers have them, warming themselves: the address and the process."""
     port = free_port()
+    told = environment(crowd.settings.warehouse) | {"BACKHAUL_WARM_MINUTES": WARM_MINUTES}
     with (
         crowd.log.open("w") as output,
-        subprocess.Popen(
-            command(port), env=environment(crowd.settings.warehouse), stdout=output, stderr=output
-        ) as server,
+        subprocess.Popen(command(port), env=told, stdout=output, stderr=output) as server,
     ):
         for _ in range(600):
             with suppress(OSError):
@@ -170,7 +170,7 @@ def _publish(crowd: Crowd, server: int, folder: Path, over: threading.Event) -> 
         _write(crowd.settings, files, number)
         words = ["load", str(files), "--source", "canonical", "--warehouse", str(crowd.settings.warehouse)]
         done = subprocess.run(
-            ["nice", "-n", "5", sys.executable, "-m", "pipelines.cli", *words],
+            [sys.executable, "-m", "pipelines.cli", *words],
             capture_output=True,
             text=True,
             check=False,
