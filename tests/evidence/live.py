@@ -1,8 +1,8 @@
 """Live data in: a shop that runs by itself.
 
 Web hooks, interfaces and databases that are killed, faulty and in disorder are held against what they were made from;
-quarantine, history and a week of scheduled loads against counts made apart. Parts can be run alone:
-`python -m tests.evidence.live receiver week`.
+quarantine, history and a week of scheduled loads against counts made apart; a crowd reads while loads publish. Parts
+can be run alone, `python -m tests.evidence.live receiver week`, and are kept (`tests.evidence._kept`).
 """
 
 import sys
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tests.evidence import (
     Claim,
+    _kept,
     _live_crowd,
     _live_database,
     _live_history,
@@ -31,12 +32,12 @@ PARTS = {
 
 
 def claims() -> Iterator[Claim]:
-    """Run every part, the quick ones first."""
-    for part in PARTS.values():
-        yield from part()
+    """Run every part that was not run of this product before, the quick ones first."""
+    for name, part in PARTS.items():
+        yield from _kept.known(f"live-{name}", part)
 
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or PARTS:
-        for one in PARTS[chosen]():
+        for one in _kept.measured(f"live-{chosen}", PARTS[chosen]):
             print(f"{one.name}: {one.figure} (bar: {one.bar}): {'holds' if one.holds else 'falls short'}", flush=True)
