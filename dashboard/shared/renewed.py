@@ -23,7 +23,7 @@ def renewed(part: Callable[Concatenate[View, P], T]) -> Callable[Concatenate[Vie
     """Draw a part of a view, or the whole page anew where the build of the view is gone."""
 
     @wraps(part)
-    def drawn(view: View, *args: P.args, **options: P.kwargs) -> T:
+    def drawn(view: View, /, *args: P.args, **options: P.kwargs) -> T:
         try:
             return part(view, *args, **options)
         except WarehouseMissing:
