@@ -21,6 +21,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from dashboard.shared.filters import DIMENSIONS
 
 THINKS_S = 20.0  # the middle of the time between two views
+COMES_BACK_S = 5.0  # after its socket was closed
 PATIENCE_S = 300.0  # until a view is drawn
 HASTY, LEAVES = 0.05, 0.05  # shares of the views: something else is clicked before it is drawn, the reader goes
 BUILD = re.compile(r"[?&]build=([0-9]{6,}-[0-9]{8}T[0-9]{6})")
@@ -94,6 +95,7 @@ class Reader:
                 await self._visit(end)
             except (OSError, websockets.WebSocketException) as error:
                 self._told(View("socket", time.monotonic(), 0.0, wrong=(f"the socket: {error!r}"[:200],)))
+                await asyncio.sleep(COMES_BACK_S)
 
     async def stay(self, end: float) -> None:
         """Come at the beginning, leave the page open until the end, then open the rows behind each of its numbers."""
@@ -116,6 +118,8 @@ class Reader:
             additional_headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"},
             max_size=None,
             compression=None,
+            open_timeout=PATIENCE_S,
+            ping_interval=None,  # a browser does not ask whether the server is there
         )
 
     async def _visit(self, end: float) -> None:
