@@ -25,7 +25,8 @@ def now(settings: Settings) -> Source:
 def test_an_earlier_build_is_let_go_of_when_nobody_asks_for_it(
     copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = SimpleNamespace(monotonic=lambda: clock.at, at=1000.0)
+    clock: Any = SimpleNamespace(at=1000.0)
+    clock.monotonic = lambda: clock.at
     monkeypatch.setattr(builds, "time", clock)
     held, first = Open(), now(copy_of_tiny)
     earlier = weakref.ref(held.get(first))
@@ -115,3 +116,20 @@ def test_what_waits_of_web_hooks_stands_on_the_page_of_sources(copy_of_tiny: Set
     (row,) = shown.to_dict("records")
     assert (row["hook"], row["events"], row["aside"], row["reasons"]) == ("loop", 2, 1, "Ce n'est pas du JSON.")
     assert str(row["since"]).startswith("2026-04-01 10:00")
+
+
+def _interrupted() -> None:
+    """A bar and a choice of whose state an interrupted run has left out some, as a hasty reader's browser finds it."""
+    import streamlit as st
+
+    from dashboard.shared import blocks, filters
+
+    st.session_state["period"] = "90d"
+    filters._another_period()
+    st.session_state["state"] = None
+    st.write(blocks._picked("state", ["todo", "done"], "todo"))
+
+
+def test_what_an_interrupted_run_left_out_is_no_error() -> None:
+    app = AppTest.from_function(_interrupted, default_timeout=120).run()
+    assert (len(app.exception), app.markdown[0].value) == (0, "todo")

@@ -440,7 +440,13 @@ def pick(label: str, key: str, options: dict[str, str]) -> str:
         label_visibility="collapsed",
         wrap=True,
     )
-    chosen = str(st.session_state[key])
+    return _picked(key, options, first)
+
+
+def _picked(key: str, options: Iterable[str], first: str) -> str:
+    """Give what was picked, and hold it in the address; the first where a browser that is late names none of them."""
+    chosen = st.session_state.get(key)
+    chosen = str(chosen) if chosen in set(options) else first
     address.hold(key, *([] if chosen == first else [chosen]))
     return chosen
 
@@ -477,9 +483,7 @@ def pick_one(label: str, key: str, names: dict[str, str]) -> str:
     first = next(iter(names))
     address.choice(key, names, first)
     st.selectbox(label, list(names), format_func=names.__getitem__, key=key)
-    chosen = str(st.session_state[key])
-    address.hold(key, *([] if chosen == first else [chosen]))
-    return chosen
+    return _picked(key, names, first)
 
 
 def toggle(label: str, key: str) -> bool:
