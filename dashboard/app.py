@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.i18n import inert
-from dashboard.shared import access, address, blocks, filters, places, queries, reach, take_away, upload, views
+from dashboard.shared import access, address, blocks, filters, places, queries, reach, renewed, take_away, upload, views
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -22,9 +22,9 @@ for sheet in places.SHEETS:
     menu.setdefault("" if is_alone else words(f"place.{sheet.place}"), []).append(places.page(words, sheet))
 page = st.navigation(menu, position="top")
 st.session_state["sheet"] = places.sheet(page.url_path)
-said = st.container()
+said, view = st.container(), None
 try:
-    st.session_state["view"] = filters.bar(Settings().warehouse, words)
+    view = st.session_state["view"] = filters.bar(Settings().warehouse, words)
     if places.current().place != "settings":
         upload.arrival(words)
     queries.unfiltered()
@@ -32,8 +32,10 @@ try:
     take_away.begin()
     page.run()
     blocks.not_filtered(words)
-    take_away.of_page(st.session_state["view"])
+    take_away.of_page(view)
 except WarehouseMissing as reason:
+    if view is not None:
+        renewed.again(view.source)
     filters.language_switch()
     upload.first_start(words, str(reason))
 except BackhaulError as error:  # a sentence that says what, where and what to do next

@@ -110,7 +110,11 @@ def import_pages() -> None:
 
 
 def _stays() -> None:
-    """Leave what is there out of the collection of garbage: it stays, and each pass would look through all of it."""
+    """Leave what is there out of the collection of garbage: it stays, and each pass would look through all of it.
+
+    What was left out before and is no more used, an earlier build and what its readers were shown, is collected first.
+    """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

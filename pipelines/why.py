@@ -53,6 +53,8 @@ SENTENCES: Mapping[str, str] = {
     "source_new": "{source}: {thing} has columns that earlier loads did not have: {columns}",
     "source_missing": "{source}: {thing} lacks columns that earlier loads had: {columns}",
     "source_retyped": "{source}: columns of {thing} hold another kind of value than before: {columns}",
+    "event_not_json": "It is no JSON.",
+    "event_other": "It tells nothing of returns: another topic, or another form than the source reads.",
     "no_build": "No build {build} is kept. Kept builds: {kept}.",
     "is_current": "Readers see the build {build} already.",
     "diff_rows": "{table}: rows added {added}, gone {gone}, changed {changed}",

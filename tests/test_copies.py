@@ -4,6 +4,7 @@ import json
 import shutil
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -269,3 +270,35 @@ def test_what_a_killed_copy_or_restoring_left_does_not_stand_in_the_way(shop: Se
     restore(other, tmp_path / "copy")
     assert facts(other) == facts(shop)
     assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["wh", "wh.key", "wh.raw"]
+
+
+def test_events_that_wait_are_copied_and_wait_where_the_copy_is_restored(shop: Settings, tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "here" / "warehouse")
+    restore(settings, backup(shop, tmp_path / "first").folder)
+    told = {
+        "loop/waiting/20260401T100000000000-1.ndjson": b'{"id": 1}\n',
+        "loop/taking/20260401T090000000000-0.ndjson": b'{"id": 0}\n',
+        "loop/aside/20260401T080000000000-1.ndjson": b'{"reason": "x", "event": ""}\n',
+        "known": b"0123456789abcdef",
+    }
+    for name, content in told.items():
+        (settings.spool / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings.spool / name).write_bytes(content)
+    taken = settings.spool / "loop" / "waiting" / "20260401T110000000000-2.ndjson"
+    taken.write_bytes(b'{"id": 2}\n')
+
+    def meanwhile(_: str) -> None:  # a load takes it between its listing and its copying
+        taken.unlink(missing_ok=True)
+
+    backup(settings, tmp_path / "second", meanwhile)
+    there = Settings(warehouse=tmp_path / "there" / "warehouse")
+    there.warehouse.parent.mkdir()
+    restore(there, tmp_path / "second")
+    found = {f.relative_to(there.spool).as_posix(): f for f in there.spool.rglob("*") if f.is_file()}
+    assert {name: file.read_bytes() for name, file in found.items()} == {
+        name.replace("taking", "waiting"): content for name, content in told.items()
+    }
+    assert {stat.S_IMODE(file.stat().st_mode) for file in found.values()} == {0o600}
+    assert facts(there) == facts(shop)
+    with pytest.raises(BackupError, match="nothing is overwritten"):
+        restore(replace(there, warehouse=tmp_path / "here" / "warehouse"), tmp_path / "second")

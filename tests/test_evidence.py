@@ -1,13 +1,15 @@
 """The runner of the long proofs: a line a claim, the exit code, and a page that keeps what was not run."""
 
 import pkgutil
+from collections.abc import Iterator
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests import evidence
-from tests.evidence import run
+from tests.evidence import Claim, _kept, run
 
 HOLDS = '''"""Times of a load.
 
@@ -74,6 +76,26 @@ def test_an_unknown_subject_is_refused_with_the_names(
     assert run.main(package, tmp_path / "evidence.md", only="nothing") == 2
     assert "There are: first_load, intervals." in capsys.readouterr().err
     assert not (tmp_path / "evidence.md").exists()
+
+
+def test_a_part_that_was_measured_is_kept_and_of_another_product_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = list[int]()
+
+    def claims() -> Iterator[Claim]:
+        runs.append(1)
+        yield Claim("A load is quick", "at most 4x", f"{len(runs)}x", True)
+
+    monkeypatch.setattr(_kept, "digest", lambda: "one")
+    monkeypatch.setattr(_kept, "_commit", lambda: "abc1234")
+    for _ in range(2):
+        assert [one.figure for one in _kept.known("part", claims, tmp_path)] == ["1x"]
+    monkeypatch.setattr(_kept, "digest", lambda: "another")
+    monkeypatch.setenv("BACKHAUL_EVIDENCE", "kept")
+    assert [one.figure for one in _kept.known("part", claims, tmp_path)] == [f"1x (commit abc1234, {date.today()})"]
+    monkeypatch.delenv("BACKHAUL_EVIDENCE")
+    assert [one.figure for one in _kept.known("part", claims, tmp_path)] == ["2x"]
 
 
 @pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(evidence.__path__) if m.name != "tpcds"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.shared import filters, queries
+from dashboard.shared import builds, filters, queries
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownValue
 from pipelines.load import load
@@ -139,6 +139,6 @@ def test_a_page_reads_the_build_it_asks_for(copy_of_tiny: Settings) -> None:
     load(copy_of_tiny, rebuild=True)
     after = queries.source(copy_of_tiny.warehouse)
     assert before.build_id != after.build_id
-    queries._builds.clear()
+    builds.OPEN.clear()
     assert queries.opened(before).info["build_id"] == before.build_id
     assert queries.opened(after).info["build_id"] == after.build_id

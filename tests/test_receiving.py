@@ -3,12 +3,8 @@
 import base64
 import hashlib
 import hmac
-import http.client
 import json
-import socket
 import stat
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +13,6 @@ from typing import Any
 
 import duckdb
 import pytest
-import uvicorn
 
 from pipelines.errors import ServeError, SourceError
 from pipelines.load import load
@@ -27,6 +22,7 @@ from pipelines.receiving.systems import SYSTEMS, Scheme, is_signed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import ends
+from tests.serving import ask, serving
 
 SECRET = "a secret that tests know of"
 NOW = datetime.now(UTC)
@@ -69,12 +65,9 @@ class Sender:
         self.port, self.last = port, {}
 
     def post(self, name: str, body: bytes, **headers: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        connection.request("POST", f"/hooks/{name}", body, {"Content-Type": "application/json", **named})
-        answer = connection.getresponse()
-        self.last, self.headers = json.loads(answer.read() or b"{}"), dict(answer.getheaders())
-        connection.close()
+        answer = ask(self.port, "POST", f"/hooks/{name}", body, {"Content-Type": "application/json", **named})
+        self.last, self.headers = json.loads(answer.body or b"{}"), answer.headers
         return answer.status
 
     def loop(self, event: Any, secret: str = SECRET) -> int:
@@ -88,27 +81,8 @@ Start = Callable[[Settings], Sender]
 @pytest.fixture
 def started() -> Iterator[Start]:
     """Start receivers, and stop them at the end."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
-
-    def start(settings: Settings) -> Sender:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        config = uvicorn.Config(
-            receiver.application(settings), host="127.0.0.1", port=port, log_level="error", access_log=False
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            time.sleep(0.01)
-        return Sender(port)
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(120)
+    with serving() as started_on:
+        yield lambda settings: Sender(started_on(receiver.application(settings)))
 
 
 def lines_of(settings: Settings, hook: str = "loop", part: str = "waiting") -> list[bytes]:

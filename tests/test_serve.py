@@ -38,6 +38,7 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests import any_shop
 from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.serving import ask, serving
 
 KEY = "a key that only tests know of"
 
@@ -49,46 +50,19 @@ class Client:
     port: int
 
     def get(self, path: str, key: str = KEY, header: str = "X-API-Key") -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        connection.request("GET", path, headers={header: key} if key else {})
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-        connection.close()
-        return answer.status, body
+        answer = ask(self.port, "GET", path, headers={header: key} if key else {})
+        return answer.status, json.loads(answer.body)
 
     def post(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        connection.request("POST", path, body, headers={"X-API-Key": KEY, "Content-Type": "application/json"})
-        answer = connection.getresponse()
-        found = json.loads(answer.read())
-        connection.close()
-        return answer.status, found
+        answer = ask(self.port, "POST", path, body, {"X-API-Key": KEY, "Content-Type": "application/json"})
+        return answer.status, json.loads(answer.body)
 
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Any]:
     """Start servers, and stop them at the end."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
-
-    def start(settings: Settings) -> Client:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        config = uvicorn.Config(
-            serve.application(settings, KEY), host="127.0.0.1", port=port, log_level="error", access_log=False
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            time.sleep(0.02)
-        return Client(port)
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(120)
+    with serving() as started_on:
+        yield lambda settings: Client(started_on(serve.application(settings, KEY)))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from pipelines.errors import WarehouseDamaged
 from pipelines.people import actions
@@ -55,6 +58,32 @@ def test_the_steps_lead_to_the_tables_and_the_number_that_the_code_has(settings:
     steps = Config()
     steps.set_main_option("script_location", str(state_steps.MIGRATIONS))
     assert ScriptDirectory.from_config(steps).get_heads() == [f"{version:04}"] == [f"{state_steps.VERSION:04}"]
+
+
+def test_many_who_read_an_older_file_at_once_read_it_brought_up_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions.log_action(settings, "carrier_call", {}, note="asked the carrier")
+    next_version(monkeypatch, tmp_path / "steps", "SELECT 1")
+    steps, bring_up, ready = list[str](), state_steps.bring_up, threading.Barrier(8)
+
+    def counted(connection: Connection) -> None:
+        steps.append("up")
+        bring_up(connection)
+
+    monkeypatch.setattr(state_steps, "bring_up", counted)
+
+    def read(_: int) -> str:
+        ready.wait()
+        older = state.State(settings.warehouse)
+        with older._engine.connect() as connection:
+            found = str(connection.exec_driver_sql("SELECT remark FROM action").scalar_one())
+        older.close()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(read, range(8))) == {"asked the carrier"}
+    assert steps == ["up"]
 
 
 def test_a_step_keeps_what_people_wrote_and_reading_waits_for_no_writer(

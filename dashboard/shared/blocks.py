@@ -22,6 +22,7 @@ from dashboard.shared import address, charts, findings, places, planned, queries
 from dashboard.shared.controls import controls, mark_at, narrowed, table_beside
 from dashboard.shared.filters import View, is_telephone, take_back
 from dashboard.shared.frames import SHOWN_ROWS, frame_table
+from dashboard.shared.renewed import renewed
 from dashboard.shared.sparks import spark
 from dashboard.shared.theme import is_dark
 from dashboard.shared.tokens import INK
@@ -297,6 +298,7 @@ def chart(
 
 
 @st.fragment
+@renewed
 def _chart(
     view: View, figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None
 ) -> None:
@@ -366,6 +368,7 @@ def table(
 
 
 @st.fragment
+@renewed
 def _table(
     view: View,
     frame: pd.DataFrame,
@@ -438,7 +441,13 @@ def pick(label: str, key: str, options: dict[str, str]) -> str:
         label_visibility="collapsed",
         wrap=True,
     )
-    chosen = str(st.session_state[key])
+    return _picked(key, options, first)
+
+
+def _picked(key: str, options: Iterable[str], first: str) -> str:
+    """Give what was picked, and hold it in the address; the first where a browser that is late names none of them."""
+    chosen = st.session_state.get(key)
+    chosen = str(chosen) if chosen in set(options) else first
     address.hold(key, *([] if chosen == first else [chosen]))
     return chosen
 
@@ -475,9 +484,7 @@ def pick_one(label: str, key: str, names: dict[str, str]) -> str:
     first = next(iter(names))
     address.choice(key, names, first)
     st.selectbox(label, list(names), format_func=names.__getitem__, key=key)
-    chosen = str(st.session_state[key])
-    address.hold(key, *([] if chosen == first else [chosen]))
-    return chosen
+    return _picked(key, names, first)
 
 
 def toggle(label: str, key: str) -> bool:

@@ -16,6 +16,7 @@ from dashboard.i18n import Words, inert
 from dashboard.shared import access, columns, filters, findings, planned, queries, rows_behind, take_away
 from dashboard.shared.filters import View
 from dashboard.shared.frames import CODED, SHOWN_ROWS, frame_table
+from dashboard.shared.renewed import renewed
 from dashboard.shared.twin import twin
 
 
@@ -176,6 +177,7 @@ def _open_rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: S
     st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
 
 
+@renewed
 def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
     """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
     words, key = view.words, behind.key

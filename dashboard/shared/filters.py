@@ -142,8 +142,9 @@ def _controls(source: queries.Source, words: Words, pill: Callable[[str, str], A
 
 def _another_period() -> None:
     """Compare the year to date no longer, when another period is chosen."""
-    if st.session_state["against"] == "to_date" and st.session_state["period"] not in OF_A_YEAR:
-        st.session_state["against"] = COMPARISONS[0]
+    state = st.session_state  # a run that was interrupted before the bar stood has left some of it out
+    if state.get("against") == "to_date" and state.get("period") not in OF_A_YEAR:
+        state["against"] = COMPARISONS[0]
 
 
 def _small(text: str) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, findings, plan, queries, timeline
 from dashboard.shared.filters import View
+from dashboard.shared.renewed import renewed
 from dashboard.shared.theme import first_button
 from dashboard.shared.whole import changing, whole_shop
 from pipelines import targets
@@ -114,6 +115,7 @@ def _of_view(view: View, key: str) -> dict[str, tuple[str, ...]]:
     return where if chosen == "view" else {}
 
 
+@renewed
 def target_form(view: View, keys: Sequence[str]) -> None:
     """Let the reader set a target: which number, of which part of the shop, how much, from which day on."""
     words = view.words
@@ -145,6 +147,7 @@ def target_form(view: View, keys: Sequence[str]) -> None:
     st.rerun()
 
 
+@renewed
 def note_form(view: View) -> None:
     """Let the reader write a note: what happened, on which day, of which kind, about which part of the shop."""
     words = view.words

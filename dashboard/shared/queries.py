@@ -4,7 +4,6 @@ The rows behind an answer and the files of both are in `rows_behind`; how answer
 """
 
 import datetime as dt
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,16 +14,14 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from dashboard.i18n import Words
-from dashboard.shared import access
+from dashboard.shared import access, builds
 from dashboard.shared.memory import NOTED, remembered
 from dashboard.shared.whole import kept
 from models import marks
 from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
-from pipelines.load import within
-from pipelines.metrics import EVERYTHING, Metric, Question, Scope
+from pipelines.metrics import Metric, Question
 from pipelines.people import actions, policies, policy_text
-from pipelines.settings import Settings
 from pipelines.sources import registry
 from pipelines.warehouse import state, vocabulary
 from pipelines.warehouse.build import current_build, current_id
@@ -44,7 +41,6 @@ PRODUCT_KINDS = actions.PRODUCT_KINDS
 CODED_SOURCES = tuple(registry())
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 ALMOST = 0.999  # nothing is shown as certain
-BUILDS = 12  # open at once: of each scope that somebody reads within, one
 EVERY_ROW = 1_000_000
 GROWING = frozenset(
     {
@@ -73,14 +69,7 @@ SAME_AGE = frozenset(
 )
 """Numbers without an interval that grow with age: compared with the earlier days as they were seen at the same age."""
 
-
-@dataclass(frozen=True)
-class Source:
-    """One build of one warehouse, within what its reader may see."""
-
-    warehouse: Path
-    build_id: str
-    scope: Scope = EVERYTHING
+Source = builds.Source
 
 
 @dataclass(frozen=True)
@@ -168,10 +157,6 @@ class Trust:
     greyed: int
 
 
-_builds: dict[Source, Build] = {}
-_lock = threading.Lock()
-
-
 def unfiltered() -> list[str]:
     """Give the filters that what was asked for since the last call stands without."""
     names, NOTED.names = NOTED.names, frozenset()
@@ -205,12 +190,7 @@ def source(warehouse: Path, build_id: str | None = None) -> Source:
 
 def opened(asked: Source) -> Build:
     """Open a build once, within its reader's scope; the last few stay open."""
-    with _lock:
-        if asked not in _builds:
-            _builds[asked] = within.opened(Settings(asked.warehouse), asked.scope, asked.build_id)
-            for old in list(_builds)[:-BUILDS]:
-                _builds.pop(old)
-        return _builds[asked]
+    return builds.OPEN.get(asked)
 
 
 def metric(key: str) -> Metric:

@@ -19,6 +19,7 @@ from dashboard.shared.filters import View
 from dashboard.shared.frames import rows_table
 from dashboard.shared.memory import remembered
 from dashboard.shared.queries import PageQuestion, Source, opened, question_of
+from dashboard.shared.renewed import renewed
 from dashboard.shared.theme import first_button
 from dashboard.shared.whole import whole_shop
 from pipelines.errors import BackhaulError, WorkError
@@ -121,6 +122,7 @@ def with_work(words: Words, shown: Columns, laid: pd.DataFrame) -> Columns:
 
 
 @st.fragment
+@renewed
 def _rows(
     view: View,
     name: str,

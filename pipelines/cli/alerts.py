@@ -16,6 +16,7 @@ from pipelines.cli.options import (
     Format,
     FormatOption,
     Key,
+    To,
     Wait,
     Warehouse,
     Where,
@@ -95,16 +96,6 @@ LastOption = Annotated[
     Complete | None,
     typer.Option("--last", help="Evaluate the last complete week or month, not --days.", show_default=False),
 ]
-ToOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help=(
-            "Recipient: mailto:NAME@HOST (needs BACKHAUL_SMTP), https://HOST/PATH, slack+https://HOST/PATH or"
-            " teams+https://HOST/PATH; repeatable."
-        ),
-    ),
-]
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul alert list`.")]
 
 
@@ -143,7 +134,7 @@ def alert_add(
     days: DaysOption = 28,
     last: LastOption = None,
     against: AgainstOption = Against.year,
-    to: ToOption = None,
+    to: To = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
@@ -184,7 +175,7 @@ def alert_edit(
     days: Annotated[int | None, typer.Option(min=0, help="Number of last days.", show_default=False)] = None,
     last: LastOption = None,
     against: Annotated[Against | None, typer.Option(help="Compared with.", show_default=False)] = None,
-    to: ToOption = None,
+    to: To = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,

@@ -350,3 +350,13 @@ PolicyId = Annotated[str, typer.Argument(metavar="ID", help="Policy from `backha
 PolicyFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="YAML as written by `policy show`, or a canonical CSV.")
 ]
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help=(
+            "Recipient: mailto:NAME@HOST (needs BACKHAUL_SMTP), https://HOST/PATH, slack+https://HOST/PATH or"
+            " teams+https://HOST/PATH; repeatable."
+        ),
+    ),
+]

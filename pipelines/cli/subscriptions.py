@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pipelines.cli.app import subscribe_app
 from pipelines.cli.console import errors, signs
-from pipelines.cli.options import Format, FormatOption, Wait, Warehouse, example, opened, pairs, settings_of
+from pipelines.cli.options import Format, FormatOption, To, Wait, Warehouse, example, opened, pairs, settings_of
 from pipelines.cli.output import print_rows
 
 if TYPE_CHECKING:
@@ -55,16 +55,6 @@ class Period(StrEnum):
 
 EveryOption = Annotated[
     Every | None, typer.Option(help="After each load that publishes a build, or by the clock.", show_default=False)
-]
-ToOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help=(
-            "Where it goes: mailto:NAME@HOST (needs BACKHAUL_SMTP), https://HOST/PATH, slack+https://HOST/PATH or"
-            " teams+https://HOST/PATH; repeatable."
-        ),
-    ),
 ]
 FileOption = Annotated[
     File | None,
@@ -138,7 +128,7 @@ def _changed(
 def subscribe_add(
     page: Annotated[str, typer.Argument(metavar="PAGE", help="Address of a page, such as today, late or margin.")],
     every: EveryOption = Every.weekly,
-    to: ToOption = None,
+    to: To = None,
     reader: Annotated[
         str, typer.Option("--for", metavar="READER", help="Whose it is: a reader of the file.", show_default=False)
     ] = "",
@@ -170,7 +160,7 @@ def subscribe_add(
 def subscribe_edit(
     number: Number,
     every: EveryOption = None,
-    to: ToOption = None,
+    to: To = None,
     file: FileOption = None,
     language: LanguageOption = None,
     hour: HourOption = None,

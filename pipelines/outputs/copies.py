@@ -1,8 +1,9 @@
 """Copies of a whole warehouse: the folder, the raw files and the hashing key together, with the hash of every file.
 
-A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once, so it is
-copied afterwards as it stands. Where a build was published meanwhile, or a file went or was changed, the copy begins
-again.
+A copy may be made while a load runs. Events of web hooks that wait for a load are copied before anything else: what a
+load takes of them meanwhile stands in the copy twice, and its next load finds it to be the same. Then the state is
+copied, in one moment; what it names is written once, so it is copied afterwards as it stands. Where a build was
+published meanwhile, or a file went or was changed, the copy begins again.
 """
 
 import fcntl
@@ -17,13 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import BackupError, WarehouseLocked
+from pipelines.receiving.spool import segments
 from pipelines.settings import Settings, private
 from pipelines.warehouse.build import UNFINISHED, build_path, checksum, current_id, sync
 
 MANIFEST = "manifest.json"
-FORM = 1
+FORM = 2
+FORMS = (1, FORM)  # that are read; the first one held no events that wait
 TRIES = 5
 STATE = "state.sqlite"
+BESIDE = ("key", "raw", "spool")  # what stands beside the warehouse
 # what a lost state is put back from: newer than the state that was copied, it would name files that are not in the copy
 COPY = "state.copy"
 
@@ -111,6 +115,10 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
     home = draft / "warehouse"
     home.mkdir(parents=True)
     raw, key = _raw(settings), _key(settings.key_file)
+    files = {}
+    for source, name in _waiting(settings.spool):
+        progress(f"copying {name}")
+        files[name] = _copied(source, draft / name)
     progress("copying the state")
     build_id = current_id(settings.warehouse)
     left_out, newest, logged = _copy_state(settings.warehouse / STATE, home / STATE)
@@ -127,7 +135,7 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
 
     if current_id(settings.warehouse) != build_id:
         raise _Moved
-    files = {f"warehouse/{STATE}": _entry(home / STATE)}
+    files[f"warehouse/{STATE}"] = _entry(home / STATE)
     logs = _logs(settings, is_logged)
     for source, name in _wanted(settings, build_id, is_landed, is_logged):
         progress(f"copying {name}")
@@ -204,6 +212,16 @@ def _wanted(
             yield path, f"raw/{path.relative_to(settings.raw).as_posix()}"
 
 
+def _waiting(spool: Path) -> Iterator[tuple[Path, str]]:
+    """Name the events of web hooks that no load has taken, those being taken among them, and what is known again."""
+    for folder in sorted(path for path in spool.glob("*") if path.is_dir()):
+        for of, to in (("waiting", "waiting"), ("taking", "waiting"), ("aside", "aside")):
+            for segment in segments(folder / of):
+                yield segment, f"spool/{folder.name}/{to}/{segment.name}"
+    if (spool / "known").is_file():
+        yield spool / "known", "spool/known"
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
 
@@ -239,7 +257,7 @@ def verify(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Co
             f"{folder} is no copy that `backhaul backup` made: its {MANIFEST} cannot be read. Give the folder of a"
             " copy."
         ) from error
-    if form != FORM:
+    if form not in FORMS:
         raise BackupError(f"{folder} was made by another version of Backhaul (form {form}). Restore it with that one.")
     there = {p.relative_to(folder).as_posix() for p in _files(folder)} - {MANIFEST}
     for name in sorted(there - files.keys()):
@@ -256,7 +274,7 @@ def verify(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Co
 def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
     """Put a verified copy in the place of a warehouse that is not there. Raises BackupError; nothing is overwritten."""
     found = verify(folder, progress)
-    places = {"key": settings.key_file, "raw": settings.raw, "warehouse": settings.warehouse}
+    places = {"key": settings.key_file, "raw": settings.raw, "spool": settings.spool, "warehouse": settings.warehouse}
     for place in places.values():
         if place.is_file() or (place.is_dir() and any(place.iterdir())):
             raise BackupError(
@@ -264,7 +282,7 @@ def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = 
             )
     drafts = {name: place.with_name(place.name + UNFINISHED) for name, place in places.items()}
     with private(), _alone(drafts["warehouse"], settings.warehouse):
-        for name in ("key", "raw"):  # of a run that was killed
+        for name in BESIDE:  # of a run that was killed
             _take_away(drafts[name])
         try:
             for name in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]:
@@ -277,7 +295,7 @@ def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = 
                         place.rmdir()
                     drafts[name].rename(place)
         finally:
-            for name in ("key", "raw"):
+            for name in BESIDE:
                 _take_away(drafts[name])
     return found
 

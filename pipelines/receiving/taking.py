@@ -27,11 +27,12 @@ from pipelines.sources import Source, source_named
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.shopify_files import tells_something
 from pipelines.warehouse.sql import connect
+from pipelines.why import why
 
 MOST_BATCH = 256 << 20  # bytes of events that a load takes at once of one hook
 MOST_READS = 200  # of parts of a file, to find the events that cannot be read
-NOT_JSON = "It is no JSON."
-NOTHING = "It tells nothing of returns: another topic, or another form than the source reads."
+NOT_JSON = why("event_not_json")
+NOTHING = why("event_other")
 
 
 @dataclass(frozen=True)

@@ -273,11 +273,18 @@ def _reader(file: Path) -> Engine:
             memory.close()
             return as_it_is
     as_it_is.dispose()
-    with contextlib.closing(_connected(file, "ro")) as older:
-        older.backup(memory)
-    with engine.begin() as connection:
-        state_steps.bring_up(connection)
+    memory.deserialize(state_steps.once(file, lambda: _brought_up(file)))
     return engine
+
+
+def _brought_up(file: Path) -> bytes:
+    """Give what an older file becomes."""
+    with contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as memory:
+        with contextlib.closing(_connected(file, "ro")) as older:
+            older.backup(memory)
+        with create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool).begin() as connection:
+            state_steps.bring_up(connection)
+        return memory.serialize()
 
 
 def _is_older(connection: Connection, file: Path) -> bool:

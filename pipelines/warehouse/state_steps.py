@@ -1,7 +1,12 @@
-"""The steps from version to version of the state file: taken by Alembic, or at once by a file that is new."""
+"""The steps from version to version of the state file: taken by Alembic, or at once by a file that is new.
+
+Alembic knows of one file at a time: whoever asks meanwhile waits.
+"""
 
 import contextlib
 import sqlite3
+import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +17,8 @@ VERSION = 6
 """Of the file; kept in it. The number of the newest step in `migrations/versions`, by which Alembic brings files up."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_alone = threading.RLock()
+_kept: dict[tuple[Path, int, int, int], bytes] = {}
 
 
 def bring_up(connection: Connection) -> None:
@@ -40,4 +47,17 @@ def _take_steps(connection: Connection, migrations: Path) -> None:
 
     steps = Config(attributes={"connection": connection})
     steps.set_main_option("script_location", str(migrations.absolute()).replace("%", "%%"))
-    upgrade(steps, "head")
+    with _alone:
+        upgrade(steps, "head")
+
+
+def once(file: Path, make: Callable[[], bytes]) -> bytes:
+    """Give what is made of a file, made once as long as the file is the same; of the last file that was asked for."""
+    seen = file.stat()
+    key = (file.absolute(), seen.st_mtime_ns, seen.st_size, seen.st_ino)
+    with _alone:
+        if key not in _kept:
+            made = make()
+            _kept.clear()
+            _kept[key] = made
+        return _kept[key]

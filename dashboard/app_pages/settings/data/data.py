@@ -14,6 +14,7 @@ from pipelines.analyses import unlocks
 from pipelines.load import differences as load_differences
 from pipelines.load import history, quarantine, scorecard
 from pipelines.metrics import Metric
+from pipelines.receiving import taking
 from pipelines.warehouse import state
 from pipelines.warehouse.schema import LOG
 
@@ -22,6 +23,7 @@ Cell = quarantine.Cell
 Entry = history.Entry
 Differences = load_differences.Differences
 Scorecard = scorecard.Scorecard
+Waiting = taking.Waiting
 LISTED = 500  # rows in quarantine that are shown one by one
 
 
@@ -102,6 +104,11 @@ def replayed(asked: Source) -> upload.Loading:
 def scorecards(asked: Source) -> list[Scorecard]:
     """Give the scorecard of every source; none within a scope."""
     return [] if asked.scope else scorecard.scorecards(whole_shop(asked))
+
+
+def hooks(asked: Source) -> list[Waiting]:
+    """Count what web hooks told and no load has taken, by hook; none within a scope."""
+    return [] if asked.scope else taking.waiting(whole_shop(asked))
 
 
 def entries(asked: Source) -> list[Entry]:

@@ -16,6 +16,7 @@ if shown == "add":
     upload.part(words, source.warehouse)
 elif shown == "sources":
     parts.scorecards(view, data.scorecards(source))
+    parts.hooks(words, data.hooks(source))
     blocks.section(title, words, note=words("data.sources_note"))
     blocks.table(words, data.loads(source), title, parts.loads_columns(words), rows=15)
     blocks.section(words("data.last"), words)

@@ -365,6 +365,34 @@ def scorecards(view: View, found: Sequence[data_data.Scorecard]) -> None:
     blocks.table(words, frame, title, shown, rows=10, name="scorecards")
 
 
+def hooks(words: Words, found: Sequence[data_data.Waiting]) -> None:
+    """Show what web hooks told and no load has taken: what waits, since when, and what could not be read, and why."""
+    if not found:
+        return
+    title = words("data.hooks")
+    blocks.section(title, words, note=words("data.hooks_note"))
+    frame = pd.DataFrame(
+        {
+            "hook": one.hook,
+            "events": one.waiting,
+            "since": one.since,
+            "aside": sum(one.aside.values()),
+            "reasons": " · ".join(words.translated(reason) for reason in one.aside) or None,
+        }
+        for one in found
+    )
+    shown = of(
+        words,
+        "data",
+        hook=("hook", text),
+        events=("waiting", number),
+        since=("waiting_since", instant),
+        aside=("quarantined", number),
+        reasons=("why", text),
+    )
+    blocks.table(words, frame.astype({"since": "datetime64[us]"}), title, shown, rows=10, name="hooks")
+
+
 WORDED = ("currency", "country", "market")
 MAIN = {"order_lines": "fact_order_line", "return_lots": "fact_return_line", "refunds": "fact_refund"}
 
