@@ -71,7 +71,7 @@ def shipments(folder: Path) -> Path:
 
 
 def rows(source: Mapping, *files: Path) -> dict[str, list[dict[str, Any]]]:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     return {n.thing: rows_of(n, connection) for n in source.name_rows(connection, list(files), "m")}
 
 
@@ -458,7 +458,7 @@ def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
         "id,at,sku,qty,price,back,in,out\n1,2026-01-10,S,2,5,x,2026-01-20,\n2,2026-01-10,S,2,5,no,2026-01-20,\n"
         "3,2026-01-10,S,2,5,x,2026-01-20,2026-01-21\n"
     )
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     for named in mapping(tmp_path, FLAGGED.replace("{export}", "")).name_rows(connection, [tmp_path / "a.csv"], "m"):
         if named.thing == "return_event":
             assert [r["event_id"] for r in rows_of(named, connection)] == ["1/received", "3/received", "3/refunded"]

@@ -26,7 +26,7 @@ def mapping(folder: Path, text: str) -> Mapping:
 
 def logs(source: Mapping, *files: Path) -> dict[str, list[dict[str, Any]]]:
     """Give the rows of each log in the order of the file; `blank return_event` holds events that rows leave blank."""
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     found = {}
     for named in source.name_rows(connection, list(files), "m"):
         for thing, sql in ((named.thing, named.sql), (f"blank {named.thing}", named.blank_sql)):

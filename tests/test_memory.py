@@ -2,6 +2,7 @@
 
 import importlib
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,29 @@ def test_those_who_ask_at_once_are_answered_once() -> None:
         one.join()
     assert asked == [1]
     assert not kept._asked
+
+
+def test_no_more_are_answered_at_once_than_there_are_turns_and_who_asks_on_has_theirs() -> None:
+    kept, begun, now, most = Memory(turns=2), threading.Barrier(12), list[int](), list[int]()
+
+    def inner() -> memory.Answer:
+        now.append(1)
+        most.append(len(now))
+        time.sleep(0.02)  # time for others to begin, were they let
+        now.pop()
+        return "inner", NONE
+
+    def reader(number: int) -> None:
+        begun.wait()
+        kept.answered(("outer", (number,), ()), lambda: kept.answered(("inner", (number,), ()), inner))
+
+    readers = [threading.Thread(target=reader, args=(number,)) for number in range(12)]
+    for one in readers:
+        one.start()
+    for one in readers:
+        one.join()
+    assert max(most) == 2
+    assert len(kept) == 24
 
 
 def test_what_fails_is_asked_again() -> None:

@@ -29,7 +29,7 @@ def rows_of(named: NamedRows, connection: duckdb.DuckDBPyConnection) -> list[Row
 
 
 def read(*files: Path) -> dict[str, list[Row]]:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     return {n.thing: rows_of(n, connection) for n in Canonical().name_rows(connection, list(files), "shop")}
 
 
@@ -115,7 +115,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         "COPY (SELECT 'F1' AS refund_id, TIMESTAMPTZ '2026-01-01 10:00:00+01' AS refunded_at, 5.25::DECIMAL(18,4) AS"
         f" amount, 'EUR' AS currency, 1 AS extra) TO '{file}'"
     )
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     (named,) = Canonical().name_rows(connection, [file], "shop")
     kinds = {r[0]: r[1] for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
     assert (kinds["refunded_at"], kinds["amount"]) == ("TIMESTAMP WITH TIME ZONE", "DECIMAL(18,4)")
@@ -123,7 +123,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
 
 
 def test_unknown_columns_are_ignored_and_listed_even_twice(tmp_path: Path) -> None:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     file = write(tmp_path / "refund.csv", f"note,{HEADER},note\na,F1,x,5,EUR,b\n")
     named = next(iter(Canonical().name_rows(connection, [file], "shop")))
     assert named.ignored_columns == ("note",)
@@ -173,7 +173,7 @@ def test_an_empty_list_holds_no_rows_and_an_empty_table_is_refused(tmp_path: Pat
 
 
 def test_staged_rows_are_gone_once_read(tmp_path: Path) -> None:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     list(Canonical().name_rows(connection, [write(tmp_path / "refund.csv", f"{HEADER}\nF1,x,5,EUR\n")], "shop"))
     assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
 

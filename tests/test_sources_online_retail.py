@@ -36,7 +36,7 @@ def sample(folder: Path) -> Path:
 
 
 def named(file: Path) -> tuple[duckdb.DuckDBPyConnection, dict[str, duckdb.DuckDBPyRelation]]:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     tables = {}
     for one in OnlineRetail().name_rows(connection, [file], "uci"):
         connection.execute(f"CREATE TABLE {one.thing} AS {one.sql}")
@@ -99,7 +99,7 @@ def test_times_are_london_and_ids_are_natural(tmp_path: Path) -> None:
 
 
 def test_repeated_rows_are_kept_and_what_that_moves_is_known(tmp_path: Path) -> None:
-    assert repeated_lines(connect(":memory:", 2), [sample(tmp_path)]) == [("sold", 1, 6, 15.3)]
+    assert repeated_lines(connect(":memory:", threads=2), [sample(tmp_path)]) == [("sold", 1, 6, 15.3)]
 
 
 def test_products_and_shop_are_derived(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def matched(
 
     Give the binding by credit.
     """
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     create_tables(connection)
     for key, customer, at, units, price in purchases:
         connection.execute(

@@ -129,7 +129,7 @@ def read(folder: Path, *pages: Any) -> duckdb.DuckDBPyConnection:
 
 
 def given(files: list[Path]) -> duckdb.DuckDBPyConnection:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     for named in Shopify().name_rows(connection, files, "shopify"):
         assert {r[0] for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()} <= {
             c.name for c in schema.LOG.tables[named.thing].columns
@@ -270,7 +270,7 @@ def test_a_graphql_return_gives_request_and_reason(tmp_path: Path) -> None:
 def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"orders": [')
     with pytest.raises(SourceError, match=r"a\.json is not JSON"):
-        list(Shopify().name_rows(connect(":memory:", 2), [tmp_path / "a.json"], "s"))
+        list(Shopify().name_rows(connect(":memory:", threads=2), [tmp_path / "a.json"], "s"))
 
 
 def test_the_real_pages_keep_the_disputed_refund(third_party: Path) -> None:
@@ -958,7 +958,7 @@ def test_the_order_export_of_the_admin_loads_by_its_mapping() -> None:
     31.10) = 10.9968.
     """
     file = Path(__file__).parent / "fixtures" / "systems" / "shopify_orders_csv" / "orders_export.csv"
-    connection = connect(":memory:", 1)
+    connection = connect(":memory:", threads=1)
     mapping = mapping_source("shopify_orders_csv")
     (lines,) = (n for n in mapping.name_rows(connection, [file], "export") if n.thing == "order_line")
     columns = "order_id, product_id, units, units_cancelled, units_shipped, net_amount, vat_amount"

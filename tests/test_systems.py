@@ -138,7 +138,7 @@ def test_times_of_a_settlement_are_in_the_zone_beside_them(tmp_path: Path) -> No
     (file,) = files_of("adyen_settlement")
     told = tmp_path / file.name
     told.write_text(file.read_text(encoding="utf-8").replace("2026-04-09 09:00:00,CEST", "2026-04-09 09:00:00,PDT"))
-    with connect(":memory:", 2, folders=[tmp_path]) as connection:
+    with connect(":memory:", threads=2, folders=[tmp_path]) as connection:
         for named in source_named("adyen_settlement").name_rows(connection, [told], "adyen"):
             if named.thing == "refund":
                 times = connection.execute(f"SELECT DISTINCT refunded_at FROM ({named.sql})").fetchall()

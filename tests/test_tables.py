@@ -27,7 +27,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 def read(file: Path, columns: list[str], **options: Any) -> list[tuple[Any, ...]]:
     """Give the columns of a file, with why a row is broken where one is."""
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     table = tables.Table(connection, "made", tables.stage(connection, "part", file, options), options)
     picked = [table.column(c) for c in columns]
     assert all(picked), f"{columns} of {table.headings}"
@@ -36,7 +36,7 @@ def read(file: Path, columns: list[str], **options: Any) -> list[tuple[Any, ...]
 
 
 def headings(file: Path, **options: Any) -> list[str]:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     return tables.Table(connection, "made", tables.stage(connection, "part", file, options), options).headings
 
 
@@ -421,7 +421,7 @@ def test_lists_of_names_are_cut() -> None:
 
 
 def test_files_of_different_columns_are_one_table(tmp_path: Path) -> None:
-    connection = connect(":memory:", 2)
+    connection = connect(":memory:", threads=2)
     files = [file_of(tmp_path, "a.csv", "id,sku\n1,A\n"), file_of(tmp_path, "b.json", '[{"ID": 2, "new": "N"}]')]
     parts = [part for i, file in enumerate(files) for part in tables.stage(connection, f"p{i}", file, {})]
     table = tables.Table(connection, "made", parts)

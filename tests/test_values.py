@@ -12,7 +12,7 @@ from pipelines.warehouse.sql import connect
 
 
 def read(sql: str, texts: Sequence[str | None]) -> list[Any]:
-    connection = connect(":memory:", 1)
+    connection = connect(":memory:", threads=1)
     values.zones(connection)
     connection.execute(f"CREATE TEMP MACRO read(v) AS ({sql})")
     connection.execute("CREATE TABLE texts (i INTEGER, v VARCHAR)")

@@ -15,8 +15,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 
+from pipelines.warehouse.machine import processors
+
 MOST_BYTES = 256 * 2**20
 """What a server remembers at most; what a single answer takes is estimated by `weight`."""
+TURNS = 2  # questions a processor that are answered at once
 FRAME = 6_000  # bytes of a frame beside its values
 COLUMN = 600  # bytes of one of its columns beside its values
 
@@ -46,15 +49,21 @@ def weight(thing: Any) -> int:
 
 
 class Memory:
-    """Answers by question, those used last at the end; `told` hears of each that is new."""
+    """Answers by question, those used last at the end; `told` hears of each that is new.
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    As many questions are answered at once as there are `turns`: of fifty readers' at once, none would end for long, and
+    the server would hear nobody meanwhile.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES, turns: int | None = None) -> None:
         self.told: Callable[[Key, Answer], None] | None = None
         self.bytes = 0
         self._most = most_bytes
         self._kept: OrderedDict[Key, tuple[Answer, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._asked: dict[Key, tuple[threading.Lock, int]] = {}  # what is being answered, and for how many
+        self._turns = threading.Semaphore(turns or TURNS * processors())
+        self._mine = threading.local()  # whether this thread has its turn
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -87,7 +96,7 @@ class Memory:
         found = self.look(key)
         if found is not None:
             return found
-        with self._alone(key):
+        with self._turn(), self._alone(key):
             found = self.look(key)
             if found is None:
                 found = answer()
@@ -105,6 +114,19 @@ class Memory:
     def _drop(self, key: Key) -> None:
         if key in self._kept:
             self.bytes -= self._kept.pop(key)[1]
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a turn; who asks on while being answered has it."""
+        if getattr(self._mine, "is_mine", False):
+            yield
+            return
+        with self._turns:
+            self._mine.is_mine = True
+            try:
+                yield
+            finally:
+                self._mine.is_mine = False
 
     @contextmanager
     def _alone(self, key: Key) -> Iterator[None]:

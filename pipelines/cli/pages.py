@@ -82,11 +82,12 @@ def command(port: int, host: str = "127.0.0.1") -> list[str]:
 def environment(warehouse: Path, token: str | None = None) -> dict[str, str]:
     """Give the environment the app reads.
 
-    The warehouse, the token of the first link, and the packages wherever they are installed.
+    The warehouse, the token of the first link, and the packages wherever they are installed. Each run of a page is a
+    thread of its own: glibc would give each an arena that it keeps (mallopt(3), M_ARENA_MAX).
     """
     paths = [str(_SERVER.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"BACKHAUL_WAREHOUSE": str(warehouse.absolute()), "PYTHONPATH": os.pathsep.join(paths)}
-    return {**os.environ, **own, **({"BACKHAUL_TOKEN": token} if token else {})}
+    return {"MALLOC_ARENA_MAX": "2", **os.environ, **own, **({"BACKHAUL_TOKEN": token} if token else {})}
 
 
 def serve(warehouse: Path, port: int, host: str = "127.0.0.1") -> None:

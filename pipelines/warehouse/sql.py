@@ -97,9 +97,6 @@ def connect(
     connection.execute(
         "SET TimeZone = 'UTC'; SET wal_autocheckpoint = '1TB'; SET disabled_compression_methods = 'fsst,alp,alprd'"
     )
-    place = staging or (spill_folder(settings.warehouse) if settings is not None else None)
-    if place is None and str(path) != ":memory:":
-        place = Path(f"{path}.tmp")  # as DuckDB would: `build.sweep` knows it
     if staging is not None:
         connection.execute(f"SET VARIABLE backhaul_staging = {quote(staging)}")
     if folders is not None:
