@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard.i18n import inert
 from dashboard.shared import access, address, blocks, filters, places, queries, reach, renewed, take_away, upload, views
+from dashboard.shared.turns import TURNS
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -24,15 +25,16 @@ page = st.navigation(menu, position="top")
 st.session_state["sheet"] = places.sheet(page.url_path)
 said, view = st.container(), None
 try:
-    view = st.session_state["view"] = filters.bar(Settings().warehouse, words)
-    if places.current().place != "settings":
-        upload.arrival(words)
-    queries.unfiltered()
-    blocks.bottom_bar(words)
-    take_away.begin()
-    page.run()
-    blocks.not_filtered(words)
-    take_away.of_page(view)
+    with TURNS.taken():
+        view = st.session_state["view"] = filters.bar(Settings().warehouse, words)
+        if places.current().place != "settings":
+            upload.arrival(words)
+        queries.unfiltered()
+        blocks.bottom_bar(words)
+        take_away.begin()
+        page.run()
+        blocks.not_filtered(words)
+        take_away.of_page(view)
 except WarehouseMissing as reason:
     if view is not None:
         renewed.again(view.source)

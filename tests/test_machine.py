@@ -110,6 +110,14 @@ def bounds(connection: duckdb.DuckDBPyConnection) -> tuple[str, int, str]:
     return connection.execute(asked).fetchall()[0]
 
 
+def test_a_build_that_is_read_leaves_room_for_others(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = build.build_path(tiny_settings.warehouse, build.current_id(tiny_settings.warehouse) or "")
+    for free, most in ((64 * GIB, "953.6 MiB"), (GIB, "511.1 MiB")):
+        monkeypatch.setattr(machine, "free_memory", lambda *_, free=free: free)
+        with sql.open_attached(path) as connection:
+            assert bounds(connection)[0] == most
+
+
 def test_every_door_keeps_to_the_settings(
     tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

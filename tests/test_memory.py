@@ -15,6 +15,7 @@ import dashboard
 from dashboard import warming
 from dashboard.shared import memory, queries
 from dashboard.shared.memory import MEMORY, Memory, remembered, weight
+from dashboard.shared.turns import Turns
 from dashboard.warming import Warming
 from pipelines.access import OWNER
 from pipelines.settings import Settings
@@ -68,7 +69,7 @@ def test_those_who_ask_at_once_are_answered_once() -> None:
 
 
 def test_no_more_are_answered_at_once_than_there_are_turns_and_who_asks_on_has_theirs() -> None:
-    kept, begun, now, most = Memory(turns=2), threading.Barrier(12), list[int](), list[int]()
+    kept, begun, now, most = Memory(turns=Turns(2)), threading.Barrier(12), list[int](), list[int]()
 
     def inner() -> memory.Answer:
         now.append(1)
@@ -88,6 +89,31 @@ def test_no_more_are_answered_at_once_than_there_are_turns_and_who_asks_on_has_t
         one.join()
     assert max(most) == 2
     assert len(kept) == 24
+
+
+def test_who_waits_for_anothers_answer_keeps_nobody_from_theirs() -> None:
+    kept, asked, is_over = Memory(turns=Turns(2)), threading.Semaphore(0), threading.Event()
+
+    def slow() -> memory.Answer:
+        asked.release()
+        assert is_over.wait(60)
+        return "slow", NONE
+
+    readers = [threading.Thread(target=kept.answered, args=(("same", (), ()), slow)) for _ in range(5)]
+    for one in readers:
+        one.start()
+    assert asked.acquire(timeout=60)
+    others = threading.Thread(
+        target=lambda: [kept.answered(("other", (n,), ()), lambda: ("other", NONE)) for n in range(9)]
+    )
+    others.start()
+    others.join(60)
+    assert not others.is_alive(), "five wait for one answer, and nobody else is answered"
+    is_over.set()
+    for one in readers:
+        one.join()
+    assert len(kept) == 10
+    assert not kept._asked
 
 
 def test_what_fails_is_asked_again() -> None:

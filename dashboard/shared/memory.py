@@ -15,11 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 
-from pipelines.warehouse.machine import processors
+from dashboard.shared.turns import TURNS, Turns
 
 MOST_BYTES = 256 * 2**20
 """What a server remembers at most; what a single answer takes is estimated by `weight`."""
-TURNS = 2  # questions a processor that are answered at once
 FRAME = 6_000  # bytes of a frame beside its values
 COLUMN = 600  # bytes of one of its columns beside its values
 
@@ -36,7 +35,7 @@ def weight(thing: Any) -> int:
     True
     """
     if isinstance(thing, pd.DataFrame):
-        return FRAME + COLUMN * thing.shape[1] + int(thing.memory_usage(deep=True).sum())
+        return FRAME + COLUMN * thing.shape[1] + int(thing.memory_usage(index=False, deep=True).sum())
     if isinstance(thing, pd.Series | pd.Index):
         return FRAME + int(thing.memory_usage(deep=True))
     if isinstance(thing, dict):
@@ -51,19 +50,17 @@ def weight(thing: Any) -> int:
 class Memory:
     """Answers by question, those used last at the end; `told` hears of each that is new.
 
-    As many questions are answered at once as there are `turns`: of fifty readers' at once, none would end for long, and
-    the server would hear nobody meanwhile.
+    As many questions are answered at once as there are `turns`.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES, turns: int | None = None) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES, turns: Turns = TURNS) -> None:
         self.told: Callable[[Key, Answer], None] | None = None
         self.bytes = 0
         self._most = most_bytes
         self._kept: OrderedDict[Key, tuple[Answer, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._asked: dict[Key, tuple[threading.Lock, int]] = {}  # what is being answered, and for how many
-        self._turns = threading.Semaphore(turns or TURNS * processors())
-        self._mine = threading.local()  # whether this thread has its turn
+        self._turns = turns
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -96,7 +93,7 @@ class Memory:
         found = self.look(key)
         if found is not None:
             return found
-        with self._turn(), self._alone(key):
+        with self._turns.taken(), self._alone(key):
             found = self.look(key)
             if found is None:
                 found = answer()
@@ -116,26 +113,19 @@ class Memory:
             self.bytes -= self._kept.pop(key)[1]
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for a turn; who asks on while being answered has it."""
-        if getattr(self._mine, "is_mine", False):
-            yield
-            return
-        with self._turns:
-            self._mine.is_mine = True
-            try:
-                yield
-            finally:
-                self._mine.is_mine = False
-
-    @contextmanager
     def _alone(self, key: Key) -> Iterator[None]:
+        """Answer alone; who waits for another's answer leaves its turn to whoever has something to do."""
         with self._lock:
             lock, readers = self._asked.get(key, (threading.Lock(), 0))
             self._asked[key] = lock, readers + 1
         try:
-            with lock:
+            if not lock.acquire(blocking=False):
+                with self._turns.lent():
+                    lock.acquire()
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._lock:
                 _, readers = self._asked.pop(key)

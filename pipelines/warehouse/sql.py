@@ -27,8 +27,8 @@ CHANGEABLE = ("preserve_insertion_order", "max_vacuum_tasks", "disabled_optimize
 BASE_MB, WORKER_MB = (
     300,
     100,
-)  # memory beside a staging folder, for all and for each thread: tables that outgrow it go there
-
+)  # memory beside a staging folder, for all and for each thread: what outgrows it goes there
+READ_MB = 1_000  # memory of a build that is open to be read
 SPILLED = ".spilled-"
 _Value = str | bool | int | float | list[str]
 _OFFLINE: dict[str, _Value] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
@@ -113,8 +113,12 @@ def open_file(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def open_attached(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database in memory beside which a build is attached as `build`, to be read: it reaches nothing else."""
-    connection = duckdb.connect(config=_OFFLINE | _bounds(Settings(), spill_folder(home_of(path))))
+    """Open a database in memory beside which a build is attached as `build`, to be read: it reaches nothing else.
+
+    It holds at most `READ_MB` of what it read, unless the settings say how much: a server has several builds open.
+    """
+    bounds = _bounds(Settings(), spill_folder(home_of(path)), most_mb=READ_MB)
+    connection = duckdb.connect(config=_OFFLINE | bounds)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
     lock(connection)
@@ -122,10 +126,17 @@ def open_attached(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _bounds(
-    settings: Settings, place: Path | None, threads: int | None = None, *, is_staging: bool = False
+    settings: Settings,
+    place: Path | None,
+    threads: int | None = None,
+    *,
+    is_staging: bool = False,
+    most_mb: int | None = None,
 ) -> dict[str, _Value]:
     """Give what bounds a database: its memory, its threads, and the folder for what outgrows its memory."""
     workers, most = threads or machine.threads(settings), machine.memory_mb(settings)
+    if most_mb and not settings.memory_mb:
+        most = min(most, most_mb)
     return {
         "threads": workers,
         "memory_limit": f"{min(most, BASE_MB + WORKER_MB * workers) if is_staging else most}MB",

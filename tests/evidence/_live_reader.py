@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,14 +172,15 @@ class Reader:
 
     async def _view(self, kind: str, message: BackMsg) -> None:
         """Ask for a view and wait until it is drawn; who is hasty clicks something else meanwhile."""
+        await self._caught_up()
         began, self.seen.wrong = time.monotonic(), []
         await self._socket.send(message.SerializeToString())
-        least = self._runs + 1
-        if self._draw.random() < HASTY and not await self._drawn(least, self._draw.uniform(0.2, 2.0)):
+        patience_s = self._draw.uniform(0.2, 2.0) if self._draw.random() < HASTY else PATIENCE_S
+        is_drawn = await self._drawn(self._runs + 1, patience_s)
+        if not is_drawn and patience_s < PATIENCE_S:
             kind, message = self._chosen("page")
-            least = self._runs + 1
             await self._socket.send(message.SerializeToString())
-        is_drawn = await self._drawn(least, PATIENCE_S)
+            is_drawn = await self._drawn(self._runs + 1, PATIENCE_S)
         wrong = [f"{self._path or 'today'}, {kind}: {one}"[:300] for one in self.seen.wrong]
         if not is_drawn:
             wrong.append(f"{self._path}, {kind}: not drawn in {PATIENCE_S:.0f} s")
@@ -192,27 +194,39 @@ class Reader:
         end = time.monotonic() + patience_s
         while (left := end - time.monotonic()) > 0:
             try:
-                told = ForwardMsg.FromString(await asyncio.wait_for(self._socket.recv(), left))
+                is_over = self._hear(await asyncio.wait_for(self._socket.recv(), left))
             except TimeoutError:
                 return False
-            kind = told.WhichOneof("type")
-            if kind == "new_session":
-                self._runs += 1
-                if not told.metadata.run.fragment_ids:
-                    self.seen = Seen()
-                    self._script = told.new_session.page_script_hash
-            elif kind == "navigation":
-                self._known = {page.url_pathname: page.page_script_hash for page in told.navigation.app_pages}
-            elif kind == "page_info_changed":
-                self._query = told.page_info_changed.query_string
-            elif kind == "page_not_found":
-                self.seen.wrong.append(f"there is no page {self._path}")
-            elif kind == "delta":
-                self.seen.add(told.delta)
-            elif kind == "script_finished":
-                ends = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
-                if told.script_finished == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:
-                    self.seen.wrong.append("the script does not compile")
-                if told.script_finished in ends and self._runs >= least:
-                    return True
+            if is_over and self._runs >= least:
+                return True
+        return False
+
+    async def _caught_up(self) -> None:
+        """Hear what was said meanwhile: a run that began before the next click is none of its own."""
+        with suppress(TimeoutError):
+            while True:
+                self._hear(await asyncio.wait_for(self._socket.recv(), 0.01))
+
+    def _hear(self, said: bytes) -> bool:
+        """Take one message; say whether a run has come to its end."""
+        told = ForwardMsg.FromString(said)
+        kind = told.WhichOneof("type")
+        if kind == "new_session":
+            self._runs += 1
+            if not told.metadata.run.fragment_ids:
+                self.seen = Seen()
+                self._script = told.new_session.page_script_hash
+        elif kind == "navigation":
+            self._known = {page.url_pathname: page.page_script_hash for page in told.navigation.app_pages}
+        elif kind == "page_info_changed":
+            self._query = told.page_info_changed.query_string
+        elif kind == "page_not_found":
+            self.seen.wrong.append(f"there is no page {self._path}")
+        elif kind == "delta":
+            self.seen.add(told.delta)
+        elif kind == "script_finished":
+            if told.script_finished == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:
+                self.seen.wrong.append("the script does not compile")
+            ends = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
+            return told.script_finished in ends
         return False
