@@ -2,3 +2,7 @@
 
 No number is computed here; `pipelines.metrics` declares each one.
 """
+
+import pandas as pd
+
+pd.options.mode.string_storage = "python"  # frames here are short: making an Arrow array takes longer than its texts
