@@ -60,8 +60,8 @@ def _features(where: str) -> str:
                     ELSE coalesce({ahead("b")}, 0) END AS left_days,
                 CASE WHEN stage = 'received' THEN coalesce(p.days, b.days) ELSE b.days END AS waiting_days
             FROM timed t LEFT JOIN backlog b ON b.source = t.source AND b.seen_at = t.seen_at AND b.place_id = ''
-            LEFT JOIN backlog p ON p.source = t.source AND p.seen_at = t.seen_at AND p.place_id = t.place_id
-                AND t.place_id <> ''),
+            LEFT JOIN backlog p ON p.source = t.source AND p.seen_at = t.seen_at
+                AND p.place_id = nullif(t.place_id, '')),
         measured AS (
             SELECT t.*, ln(1 + greatest(left_days, 0)) AS left_log, ln(1 + greatest(-left_days, 0)) AS behind,
                 ln(1 + stage_days) AS stage_log, coalesce(ln(1 + waiting_days), 0) AS backlog,

@@ -83,8 +83,7 @@ def completion(connection: duckdb.DuckDBPyConnection) -> None:
             coalesce(CASE WHEN stage = 'received' THEN coalesce(p.waiting_excess, b.waiting_excess)
                 ELSE {ahead("b")} END, 0)::DOUBLE AS extra
         FROM look l LEFT JOIN backlog b ON b.source = l.source AND b.seen_at = l.seen_at AND b.place_id = ''
-        LEFT JOIN backlog p ON p.source = l.source AND p.seen_at = l.seen_at AND p.place_id = l.place_id
-            AND l.place_id <> ''
+        LEFT JOIN backlog p ON p.source = l.source AND p.seen_at = l.seen_at AND p.place_id = nullif(l.place_id, '')
         WHERE k = 0 AND reached_at IS NOT NULL ORDER BY stage, age, lane, return_key
     """).fetchnumpy()
     if len(waiting["return_key"]) and (counted["cause"] == promises.COMPLETED).any():

@@ -169,7 +169,9 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
         )
         .select_from(leg)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
-        .outerjoin(treated, treated.c.parcel_key == case((~is_named, leg.c.parcel_key)))  # an equality, so that it hashes
+        .outerjoin(
+            treated, treated.c.parcel_key == case((~is_named, leg.c.parcel_key))
+        )  # an equality, so that it hashes
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .outerjoin(
             _FACTOR_OF,

@@ -170,8 +170,8 @@ CHECKS = (
                WHERE event IN ('requested', 'cancelled', 'rejected', 'expired') GROUP BY 1)
            JOIN (SELECT DISTINCT return_line_key, return_line_id, order_line_key
                FROM fact_return_line) USING (return_line_key)
-           JOIN fact_order_line USING (order_line_key) WHERE line_type = 'goods' AND asked > units_ordered
-               - units_cancelled""",
+           JOIN fact_order_line USING (order_line_key) WHERE line_type = 'goods'
+               AND asked - units_ordered + units_cancelled > 0""",
         False,
     ),
     Check(
