@@ -71,6 +71,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def light_runs() -> Iterator[None]:
+    """Pages run by AppTest are compiled once, and no run ends in a collection of all garbage, as a server's do."""
+    if "streamlit.testing.v1" not in sys.modules:  # of all tests that were collected none opens a page
+        yield
+        return
+    from streamlit import config
+
+    from tests import pages
+
+    config.set_option("runner.postScriptGC", False)
+    with pages.compiled_once():
+        yield
+
+
 def _rows(names: str, *rows: str) -> list[dict[str, str]]:
     """Read rows written as text, values separated by blanks; `-` is empty."""
     columns = names.split()
