@@ -45,15 +45,21 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 
 LONGEST = (
     "reach",
-    "versions",
+    "within",
     "load",
+    "any_shop",
+    "versions",
     "browser",
     "dashboard",
-    "never_stuck",
+    "sign_in",
+    "work",
     "stories",
     "engines",
+    "places",
     "forget",
-    "propose",
+    "subscriptions",
+    "rows",
+    "never_stuck",
 )
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
