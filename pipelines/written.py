@@ -71,7 +71,7 @@ def text_of(path: Path, most: int = LARGEST) -> str:
         raise Unreadable("it is not UTF-8; save it as UTF-8") from None
 
 
-class _WithoutAliases(yaml.SafeLoader):
+class _WithoutAliases(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Reads YAML in which nothing stands for something else."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

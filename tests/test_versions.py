@@ -256,12 +256,11 @@ def test_one_id_with_several_contents_in_one_file_is_quarantined(tmp_path: Path)
     assert (rule["rules"], rule["rows"]) == ("several_contents order_line_id", 2)
 
 
-@pytest.mark.parametrize("written", ["1.32457E+13", "1,32457E+13", "1e+05"])
-def test_an_id_that_a_spreadsheet_rounded_is_no_id(tmp_path: Path, written: str) -> None:
+def test_an_id_that_a_spreadsheet_rounded_is_no_id(tmp_path: Path) -> None:
     settings = fresh(tmp_path)
-    rows = [_line(f'"{written}"', 60), _line("12E5-B", 50)]
-    (counts,) = load(settings, [_canonical(tmp_path, "order_line.csv", *rows)]).counts
-    assert (counts["accepted"], counts["quarantined"]) == (1, 1)
+    rounded = [_line(f'"{written}"', 60) for written in ("1.32457E+13", "1,32457E+13", "1e+05")]
+    (counts,) = load(settings, [_canonical(tmp_path, "order_line.csv", *rounded, _line("12E5-B", 50))]).counts
+    assert (counts["accepted"], counts["quarantined"]) == (1, 3)
 
 
 def test_an_unreadable_field_that_a_row_can_do_without_is_missing_and_said(tmp_path: Path) -> None:
