@@ -18,7 +18,7 @@ demo: .venv/runtime  ## make a sample shop, load it and open the pages (ARGS="--
 	$(BIN)/backhaul demo $(ARGS)
 
 test: .venv/dev  ## run the tests (ARGS="tests/test_cli.py -x" is passed on)
-	OMP_NUM_THREADS=1 BACKHAUL_CHROMIUM="$$(.ci/browser)" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 BACKHAUL_CHROMIUM="$$(.ci/browser)" $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/dev  ## check style, formatting, types and what bandit knows of security
 	$(BIN)/ruff check .

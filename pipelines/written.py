@@ -71,6 +71,19 @@ def text_of(path: Path, most: int = LARGEST) -> str:
         raise Unreadable("it is not UTF-8; save it as UTF-8") from None
 
 
+class _WithoutAliases(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Reads YAML in which nothing stands for something else."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Give the next node; an alias is an error."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            said = f"`*{event.anchor[:SHOWN]}` stands for something else; write it out"
+            raise yaml.MarkedYAMLError(problem=said, problem_mark=event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
 def documents(text: str) -> list[Any]:
     """Read YAML: each document as sections, lists, texts, numbers and None. Raises Unreadable.
 
@@ -79,11 +92,7 @@ def documents(text: str) -> list[Any]:
     """
     counted = itertools.count(1)
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                said = f"`*{event.anchor[:SHOWN]}` stands for something else; write it out"
-                raise yaml.MarkedYAMLError(problem=said, problem_mark=event.start_mark)
-        found = [_with_lines(node, counted) for node in yaml.compose_all(text, Loader=yaml.SafeLoader)]
+        found = [_with_lines(node, counted) for node in yaml.compose_all(text, Loader=_WithoutAliases)]
     except RecursionError:
         raise Unreadable(f"it has more than {DEEPEST} levels", 1) from None
     except yaml.MarkedYAMLError as error:

@@ -45,15 +45,21 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 
 LONGEST = (
     "reach",
-    "versions",
+    "within",
     "load",
+    "any_shop",
+    "versions",
     "browser",
     "dashboard",
-    "never_stuck",
+    "sign_in",
+    "work",
     "stories",
     "engines",
+    "places",
     "forget",
-    "propose",
+    "subscriptions",
+    "rows",
+    "never_stuck",
 )
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
@@ -69,6 +75,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def light_runs() -> Iterator[None]:
+    """Pages run by AppTest are compiled once, and no run ends in a collection of all garbage, as a server's do."""
+    if "streamlit.testing.v1" not in sys.modules:  # of all tests that were collected none opens a page
+        yield
+        return
+    from streamlit import config
+
+    from tests import pages
+
+    config.set_option("runner.postScriptGC", False)
+    with pages.compiled_once():
+        yield
 
 
 def _rows(names: str, *rows: str) -> list[dict[str, str]]:

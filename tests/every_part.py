@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from streamlit.runtime.scriptrunner.script_cache import ScriptCache
-from streamlit.testing.v1 import AppTest, app_test, local_script_runner
+from streamlit.testing.v1 import AppTest
 
 import dashboard
 from dashboard.i18n import LANGUAGES, Words
@@ -35,12 +34,11 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
 from tests.conftest import fresh
-from tests.pages import ADDRESSES, turn
+from tests.pages import ADDRESSES, compiled_once, turn
 from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
 PAGES = ADDRESSES
-COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
 FILTERS = 4  # shapes by which every filter is set on every page where each sets one in so many
 TURNS = 6  # shapes by which every verb is said where one says some
@@ -305,8 +303,7 @@ def open_pages(
             make("csv", language)
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
-        for runner in (app_test, local_script_runner):
-            stack.enter_context(patch.object(runner, "ScriptCache", lambda: COMPILED))
+        stack.enter_context(compiled_once())
         if rows:
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)

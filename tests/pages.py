@@ -1,9 +1,13 @@
 """Open a page of the app in a test, by its address, and read the lines of Today."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from html import unescape
+from unittest.mock import patch
 
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 from dashboard.shared import places
 
@@ -12,6 +16,17 @@ SUBJECTS = list(dict.fromkeys(sheet.subject for sheet in places.SHEETS))
 WITHOUT_NUMBERS = {
     sheet.address for sheet in places.SHEETS if sheet.subject in ("data", "plan", "policies", "alerts", "subscriptions")
 }
+
+COMPILED = ScriptCache()
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """Keep the scripts of the pages as they are compiled: each run of AppTest would compile them anew."""
+    with ExitStack() as stack:
+        for runner in (app_test, local_script_runner):
+            stack.enter_context(patch.object(runner, "ScriptCache", lambda: COMPILED))
+        yield
 
 
 def turn(app: AppTest, address: str) -> AppTest:

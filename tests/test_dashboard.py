@@ -1,6 +1,6 @@
 """Pages, words and charts without a browser.
 
-Each page runs on the tiny shop, in both languages, and says what it lacks.
+Each part of a page has something to show of the sample shop; tests/test_places.py walks through all pages.
 """
 
 import ast
@@ -12,6 +12,7 @@ import re
 import shutil
 import string
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -320,17 +321,6 @@ def test_without_a_warehouse_the_page_says_what_to_run(
     assert opened.button(key="load_demo").label == Words(language)("empty.button")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("page", ADDRESSES)
-def test_every_page_runs(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> None:
-    opened = app(tiny_settings.warehouse, monkeypatch, lang=language).run()
-    turn(opened, page).run()
-    assert not opened.exception
-    assert opened.title[0].value
-    question = Words(language)(f"question.{page}")
-    assert question in [*(caption.value for caption in opened.caption), opened.title[0].proto.help]
-
-
 def test_nothing_under_the_filters_says_which_one_to_relax(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -614,13 +604,16 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     assert opened.dataframe[0].value["relative"].max() >= table["relative"].max()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+PARTS = [(sheet.address, part) for sheet in places.SHEETS for part in sheet.parts if len(sheet.parts) > 1]
+
+
 @pytest.mark.parametrize(
-    ("page", "part"), [(sheet.address, part) for sheet in places.SHEETS for part in sheet.parts if len(sheet.parts) > 1]
+    ("page", "part", "language"), [(*of, language) for of, language in zip(PARTS, cycle(LANGUAGES), strict=False)]
 )
 def test_every_part_of_a_page_has_something_to_show(
     sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, part: str, language: str
 ) -> None:
+    """In a language by turns: tests/test_places.py walks through all of them in both."""
     opened = app(sample_settings.warehouse, monkeypatch, lang=language).run()
     opened.query_params["part"] = part
     turn(opened, page).run()

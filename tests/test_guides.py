@@ -1,9 +1,12 @@
 """The guides: what they name is on screen, what they type runs, what they show is small and there."""
 
+import contextlib
+import os
 import re
 import shlex
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -12,7 +15,8 @@ from dashboard.shared import places
 from pipelines.settings import Settings
 from tests import commands
 from tests.conftest import fresh
-from tests.first_number import LEAST, typed
+from tests.every_part import command
+from tests.first_number import LEAST
 from tests.screenshots import SHOTS
 
 GUIDES = sorted((commands.ROOT / "docs" / "guides").glob("*.md"))
@@ -27,6 +31,18 @@ def typed_in(guide: Path) -> list[str]:
     """List the commands of a guide in their order."""
     blocks = re.findall(r"```sh\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def typed(folder: Path, line: str) -> tuple[int, str]:
+    """Type a line in this process: exit code and all that was said. tests/test_first_number.py has a real shell."""
+    words = shlex.split(line)
+    words, into = (words[:-2], [folder / words[-1]]) if words[-2:-1] == [">"] else (words, [])
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKHAUL_")}
+    with contextlib.chdir(folder), patch.dict(os.environ, ours, clear=True):
+        code, out, said = command(*words[1:])
+    for file in into:
+        file.write_text(out, encoding="utf-8")
+    return code, out + said
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
@@ -64,9 +80,9 @@ def test_what_a_guide_types_runs(tiny_settings: Settings, tmp_path: Path) -> Non
                 assert line in (commands.ROOT / "README.md").read_text("utf-8"), line
                 continue
             if "--source orders.yaml" in line and not (folder / "orders.yaml").exists():
-                assert typed(folder, "backhaul map orders.csv > orders.yaml").returncode == 0
-            answer = typed(folder, line)
-            assert answer.returncode == 0, f"{guide.name}: {line}\n{answer.stdout}\n{answer.stderr}"
+                assert typed(folder, "backhaul map orders.csv > orders.yaml")[0] == 0
+            code, said = typed(folder, line)
+            assert code == 0, f"{guide.name}: {line}\n{said}"
             ran += 1
     assert ran >= 8
 
@@ -75,5 +91,5 @@ NEEDED = ("backhaul backup copy",)  # what follows it in its guide reads the cop
 
 
 def test_a_command_that_fails_is_found(tmp_path: Path) -> None:
-    assert typed(tmp_path, "backhaul status").returncode != 0
+    assert typed(tmp_path, "backhaul status")[0] != 0
     assert list(tmp_path.iterdir()) == []

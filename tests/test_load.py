@@ -24,7 +24,7 @@ from sqlalchemy import Double, Integer, Numeric, delete
 
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
 from pipelines.load import checks as checks_load
-from pipelines.load import load, verdicts
+from pipelines.load import land, load, verdicts
 from pipelines.load.shape import versions
 from pipelines.settings import Settings
 from pipelines.warehouse import build, schema, sql, star, state, state_tables
@@ -149,7 +149,7 @@ def test_the_same_rows_in_other_files_are_duplicates(copy_of_tiny: Settings, tmp
     assert_same(before, tables(copy_of_tiny))
 
 
-@pytest.mark.parametrize("first", [{"O1", "O2", "O3"}, {"O4", "O5", "O6"}, {"O2"}])
+@pytest.mark.parametrize("first", [{"O4", "O5", "O6"}, {"O2"}])
 def test_two_halves_give_the_facts_of_the_whole(
     settings: Settings, tiny_settings: Settings, tmp_path: Path, first: set[str]
 ) -> None:
@@ -159,13 +159,10 @@ def test_two_halves_give_the_facts_of_the_whole(
     assert_same(tables(tiny_settings), tables(settings))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_shuffled_events_give_the_same_facts(
-    settings: Settings, tiny_settings: Settings, tmp_path: Path, seed: int
-) -> None:
+def test_shuffled_events_give_the_same_facts(settings: Settings, tiny_settings: Settings, tmp_path: Path) -> None:
     shop = copy.deepcopy(TINY_SHOP)
     for rows in shop.values():
-        random.Random(seed).shuffle(rows)
+        random.Random(0).shuffle(rows)
     load(settings, [write_shop(tmp_path / "shuffled", shop)])
     assert_same(tables(tiny_settings), tables(settings))
 
@@ -413,15 +410,23 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("value", ["nan", "-inf", "1e999", "-1e9", "1e9", "99999", "99999999999999"])
-def test_no_figure_of_one_row_stops_a_load_or_leaves_what_is_no_number(
-    value: str, settings: Settings, tmp_path: Path
-) -> None:
-    shop = copy.deepcopy(TINY_SHOP)
-    for log, column in NUMBERS:
-        if column in shop[log][0]:
-            shop[log][0][column] = value
-    load(settings, [write_shop(tmp_path / "in", shop)])
+FIGURES = ("nan", "-inf", "1e999", "-1e9", "1e9", "99999", "99999999999999")
+
+
+def test_no_figure_of_one_row_stops_a_load_or_leaves_what_is_no_number(settings: Settings, tmp_path: Path) -> None:
+    """Each figure in every column of a shop of its own; one build holds them all."""
+    settings.warehouse.mkdir()
+    state_file = state.State(settings.warehouse)
+    for number, value in enumerate(FIGURES):
+        shop = copy.deepcopy(TINY_SHOP)
+        for log, column in NUMBERS:
+            if column in shop[log][0]:
+                shop[log][0][column] = value
+        files = write_shop(tmp_path / value, shop)
+        land.begin(state_file, sorted(files.iterdir()), None, f"shop{number}", None)
+    state_file.close()
+    load(settings)
+    assert len(tables(settings)["dim_shop"]) == len(FIGURES)
     path = build.build_path(settings.warehouse, build.current_id(settings.warehouse) or "")
     with duckdb.connect(str(path), read_only=True) as connection:
         held = connection.execute(
@@ -623,7 +628,7 @@ LOAD = (
 )
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.2, 0.8])  # tests/evidence/_trust_kills.py kills at each of hundreds of moments
 def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_completes_it(
     copy_of_tiny: Settings, tmp_path: Path, share: float
 ) -> None:

@@ -12,6 +12,7 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.sql import quote
 from pipelines.written import Items, Section, Unreadable, documents, text_of
 
+_documents = lru_cache(maxsize=64)(documents)  # a load opens its mapping several times; what is read is not changed
+_zones = cache(zoneinfo.available_timezones)
+
 
 class Mapping:
     """A source made of a mapping file, or of a text that stands for one of that name."""
@@ -44,7 +48,7 @@ class Mapping:
         self.path = path
         try:
             self.text = text = text_of(path) if text is None else text
-            found = documents(text)
+            found = _documents(text)
         except OSError as error:
             raise MappingError(
                 f"There is no mapping file {shown(path)} that can be read. Make one with `backhaul map FILE`."
@@ -75,7 +79,7 @@ class Mapping:
             )
         self._check_read(self.content)
         zone = self.content.get("time_zone")
-        if zone is not None and str(zone) not in zoneinfo.available_timezones():
+        if zone is not None and str(zone) not in _zones():
             raise self.wrong(
                 self.content.lines["time_zone"], f"there is no time zone `{zone}`. Write it as Europe/Paris."
             )

@@ -326,8 +326,10 @@ class Expressions:
             if not isinstance(plus, int):
                 raise self.mapping.wrong(given.lines["plus_days"], "`plus_days:` is a whole number of days.")
         try:
-            macro = source.macro(values.time_sql(formats, self.zone, is_day=self.is_day, plus_days=plus))
-            self.main.table.connection.execute(f"SELECT {macro}('1')")
+            body = values.time_sql(formats, self.zone, is_day=self.is_day, plus_days=plus)
+            is_tried, macro = body in source.macros, source.macro(body)
+            if not is_tried:
+                self.main.table.connection.execute(f"SELECT {macro}('1')")
         except duckdb.Error as error:
             place = line if isinstance(given, Section) and "date" in given else self._dates_line()
             raise self.mapping.wrong(

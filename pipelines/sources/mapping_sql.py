@@ -7,7 +7,7 @@ from pipelines.sources.mapping_expressions import Expressions, text_sql
 from pipelines.sources.mapping_yaml import BEGINS, BY_ROW, SPECIAL, Source
 from pipelines.sources.values import iso_country
 from pipelines.warehouse import schema
-from pipelines.warehouse.sql import quote
+from pipelines.warehouse.sql import in_order, quote
 from pipelines.written import Items, Section
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _IDS = (
     "currency",
 )
 """Columns of sales, returns and parcels that the table's other logs take from them."""
+WORKED_OUT_ONCE = 50_000  # rows at most whose columns are worked out once; of more, wherever they are read
 
 
 class Compiler(Expressions):
@@ -87,7 +88,10 @@ class Compiler(Expressions):
                 columns = ", ".join(f"{self.worked_out[name]} AS {name}" for name in layer)
                 rows = f"FROM (SELECT t.*, {columns} {rows}) t"
             rows = f"FROM (SELECT t.* {rows} WHERE {condition}) t"
-        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.* {rows}")
+        connection = self.main.table.connection
+        most = f"SELECT count(*) FROM (FROM {self.main.table.name} LIMIT {WORKED_OUT_ONCE + 1})"
+        is_once = bool(self.worked_out) and connection.execute(most).fetchall()[0][0] <= WORKED_OUT_ONCE
+        in_order(connection, [f"CREATE TEMP {'TABLE' if is_once else 'VIEW'} {self.rows} AS SELECT t.* {rows}"])
 
     def _layers(self, names: set[str]) -> list[list[str]]:
         """Put columns worked out into layers: each rests on the layers before, so that nothing is written out twice."""
