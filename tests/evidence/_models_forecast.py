@@ -155,16 +155,14 @@ def claims() -> Iterator[Claim]:
         found = judged(kind, range(FIRST_SEED + 1000 * number, FIRST_SEED + 1000 * number + SHOPS))
         shown = found["is_shown"].astype(bool)
         figure = f"shown in {shown.mean():.0%}, widened in {found['is_widened'].mean():.0%}"
-        if not shown.any():
-            yield Claim(_named(name), BAR, f"{figure}: nothing is shown", True)
-            continue
-        inside, width = found["inside"][shown].mean(), found["width"][shown].mean()
-        error, other = found["error"][shown].mean(), found["naive"][shown].mean()
+        chosen = shown if shown.any() else ~shown  # where nothing is shown, what would have been
+        inside, width = found["inside"][chosen].mean(), found["width"][chosen].mean()
+        error, other = found["error"][chosen].mean(), found["naive"][chosen].mean()
         yield Claim(
             _named(name),
             BAR,
             f"{inside:.1%}, error {error:.1%} against {other:.1%}; {figure}, mean relative width {width:.2f}",
-            bool(0.7 <= inside <= 0.9 and error <= other),
+            bool((0.7 <= inside <= 0.9 and error <= other) or (kind != "steady" and not shown.any())),
         )
 
 
