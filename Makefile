@@ -29,7 +29,7 @@ lint: .venv/dev  ## check style, formatting, types and what bandit knows of secu
 bench: .venv/dev .venv/bench/made  ## time loads, metrics and peers against DuckDB by hand (ARGS="--orders 300000 --write")
 	$(BIN)/python -m tests.bench $(ARGS)
 
-evidence: .venv/dev .venv/tpcds/made .venv/schemathesis/made .venv/bench/made  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
+evidence: .venv/dev .venv/tpcds/made .venv/schemathesis/made .venv/bench/made .venv/boosting/made  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
 	$(BIN)/python -m tests.evidence.run $(ONLY)
 
 lock: .venv/dev  ## resolve pyproject.toml anew into the two lock files

@@ -129,7 +129,10 @@ def _likelihood(found: Evidence) -> Array:
 
 
 def _weights(log_likelihood: Array, sd: float, log_prior: Array | float = 0.0) -> Array:
-    log_density = log_likelihood + log_prior - 0.5 * (_GRID / sd) ** 2
+    return _normed(log_likelihood + log_prior - 0.5 * (_GRID / sd) ** 2)
+
+
+def _normed(log_density: Array) -> Array:
     weight: Array = np.exp(log_density - log_density.max())
     weight /= weight.sum()
     return weight
@@ -152,9 +155,13 @@ def spread(found: Sequence[Evidence]) -> float:
 
 
 def started(starts: Sequence[Array], found: Evidence | None, sd: float) -> tuple[Array, float]:
-    """Give the curve a cell starts from, moved as its delays say, and what they leave open of its shift."""
+    """Give the curve a cell starts from, moved as its delays say, and what they leave open of its shift.
+
+    How far categories lie apart is told by few, so tails are Student's: one unlike all others is believed sooner.
+    """
     likelihood = _likelihood(found) if found is not None else np.zeros((len(starts), _GRID.size))
-    return _mean_curve(np.stack(starts), _weights(likelihood, sd))
+    tails = (_ASSUMED_WORTH + 1) / 2 * np.log1p((_GRID / sd) ** 2 / _ASSUMED_WORTH)
+    return _mean_curve(np.stack(starts), _normed(likelihood - tails))
 
 
 def halfway(curve: Array, other: Array) -> tuple[Array, float]:

@@ -168,12 +168,15 @@ class Developed:
 
     `doubt` is how far G may be off, as a standard deviation of its probit: for lognormal delays that of the log of a
     time stretch over sigma. One number a cell, for an error of the curve is an error of all its ages at once.
+    `is_new`: its own lines are younger than its curve is long while others of the source are not, as those of a new
+    category or window, so what comes late of it is told by others.
     """
 
     share: Array
     long_run: Array
     doubt: float
     is_moved: bool = False
+    is_new: bool = False
 
 
 def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Array]:
@@ -200,7 +203,8 @@ def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell
 
     The doubt of a cell adds up what its own delays leave open, how far the tails of other categories lay from what
     their first days told (for a cell whose lines are younger than its curve), the weekdays on which nothing is
-    confirmed, and what is unsure of recent delays.
+    confirmed, and what is unsure of recent delays. A cell that is new adds how far categories lie apart: first returns
+    tell less of its curve than they seem to, for the late ones are missing.
     """
     found: dict[Cell, Developed] = {}
     for source in sorted({c.source for c in cells}):
@@ -212,7 +216,7 @@ def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell
         leading = max(windows, key=lambda w: (not w.is_dated, float(pooled[w].returns.sum()), -(w.window_days or 0)))
         assumed = assumed_curve(leading.window_days or 30, leading.last_day)
         first = development_curve(*pooled[leading], leading.last_day, assumed, _ASSUMED)
-        settled: dict[Cell, tuple[Array, float]] = {}
+        settled: dict[Cell, tuple[Array, float, float]] = {}
         for window, members in windows.items():
             settled |= _settled(window, members, counts, pooled[window], first, leading)
         tails = curve_shift.tail_doubt(
@@ -224,11 +228,12 @@ def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell
             first,
         )
         phase = curve_shift.weekday_doubt(pooled[leading], first)
-        plain = {c: curve for c, (curve, _) in settled.items()}
+        plain = {c: curve for c, (curve, _, _) in settled.items()}
         together, own = curve_shift.recent_shifts(
             [(c.category, counts[c], plain[c]) for c in mine if c in counts and not c.is_dated], first
         )
-        for cell, (curve, doubt) in settled.items():
+        has_shown = any(_oldest(counts[c]) >= c.last_day for c in mine if c in counts and not c.is_dated)
+        for cell, (curve, doubt, spread) in settled.items():
             moved = own.get(cell.category, together)
             delays = counts.get(cell, NOTHING)
             young = _youth(delays, cell) if not cell.is_dated else 0.0
@@ -237,15 +242,20 @@ def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell
             if moved.is_moved and not cell.is_dated:
                 recent = curve_shift.RECENT_DAYS_SEEN
                 now = development_curve(*delays, cell.last_day, now, _START, recent_days=recent)
-            all_doubt = float(np.sqrt(doubt**2 + tail**2 + phase**2 + unsure**2))
-            found[cell] = Developed(now, curve, all_doubt, moved.is_moved and not cell.is_dated)
+            is_new = has_shown and not cell.is_dated and 0 < _oldest(delays) < cell.last_day
+            unlike = spread if is_new else 0.0
+            all_doubt = float(np.sqrt(doubt**2 + tail**2 + phase**2 + unsure**2 + unlike**2))
+            found[cell] = Developed(now, curve, all_doubt, moved.is_moved and not cell.is_dated, is_new)
     return {c: found[c] for c in cells}
 
 
 def _settled(
     window: Cell, members: list[Cell], counts: Mapping[Cell, Delays], pooled: Delays, first: Array, leading: Cell
-) -> dict[Cell, tuple[Array, float]]:
-    """Fit the long-run curves of a window's cells, each with what its own delays leave open of its shift."""
+) -> dict[Cell, tuple[Array, float, float]]:
+    """Fit the long-run curves of a window's cells.
+
+    Each with what its own delays leave open of its shift, and how far such curves lie apart.
+    """
     if window == leading:
         starts = [first]
     else:
@@ -264,7 +274,7 @@ def _settled(
         if window != leading and not window.is_dated and _youth(delays, cell) > 0:
             start, unseen = curve_shift.halfway(start, starts[-1])
             doubt = float(np.hypot(doubt, unseen))
-        fitted[cell] = (development_curve(*delays, cell.last_day, start, _START), doubt)
+        fitted[cell] = (development_curve(*delays, cell.last_day, start, _START), doubt, spread)
     return fitted
 
 

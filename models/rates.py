@@ -272,6 +272,35 @@ def ultimate_rates(
     return _bounded(n, came, waiting, maturity, to_come, by_chance, (below, above), (low, high))
 
 
+def summed_rates(group: ArrayLike, parts: Ultimate, sold: ArrayLike, returned: ArrayLike, groups: int) -> Ultimate:
+    """Add the projections of parts (one entry a part: its group's number, units sold and returned) up to groups'.
+
+    A mix of categories whose slow ones come back most is not one rate at one age. Chance is each part's own, an error
+    of the curve is one for all of a group.
+
+    >>> parts = ultimate_rates([0, 1], [1.0, 0.5], [4000, 6000], [1000, 1500])
+    >>> whole = summed_rates([0, 0], parts, [4000, 6000], [1000, 1500], 1)
+    >>> round(float(whole.rate[0]), 2), round(float(whole.to_come[0]), -1)
+    (0.4, 1500.0)
+    """
+    which, units, back = np.asarray(group, dtype=np.int64), floats(sold), np.minimum(floats(returned), floats(sold))
+
+    def added(values: Array) -> Array:
+        return np.asarray(np.bincount(which, np.nan_to_num(values), groups), dtype=np.float64)
+
+    n, came, to_come = added(units), added(back), added(parts.to_come)
+    by_chance, by_curve = np.sqrt(added(parts.by_chance**2)), added(parts.by_curve)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = (came + to_come) / n
+        below, above = (
+            np.sqrt(added((units * np.maximum(gap, 0.0)) ** 2)) / n
+            for gap in (parts.rate - parts.low, parts.high - parts.rate)
+        )
+        maturity = added(parts.maturity * units) / n
+    half = (by_curve, by_curve)
+    return _bounded(n, came, n - came, maturity, to_come, by_chance, half, (rate - below, rate + above))
+
+
 def moved_share(share: ArrayLike, shift: ArrayLike) -> Array:
     """Move shares G by a shift of their probit, positive for slower returns; 0 and 1 stay.
 

@@ -181,6 +181,8 @@ SENTENCES: Mapping[str, str] = {
     " moved and the interval is wider",
     "drift_earlier": "returns arrive earlier than the curve says since {day} ({factor:.2f} times the delay): the"
     " curve is moved and the interval is wider",
+    "new_curve": "{share:.0%} of what is still to come is of categories or return windows that are new since {day}: how"
+    " late its returns arrive is estimated from others, so the interval is wider",
     "level_off": "of the orders of {since} to {until} {expected:.1%} were expected back, {observed:.1%} are: the"
     " interval may not cover",
     "forecast_wide": "the last weeks were {share:.0%} away from what was forecast of them: the interval is widened",

@@ -71,6 +71,9 @@ def test_a_category_without_history_is_widened_by_what_the_others_taught() -> No
     old = developed_of(parts)
     assert young[2].doubt > 2 * old[2].doubt
     assert young[2].doubt > 1.5 * young[0].doubt
+    assert [d.is_new for d in young] == [False, False, True]
+    assert not any(d.is_new for d in old)
+    assert not any(d.is_new for d in developed_of(parts, (35, 35, 35)))  # a shop that began: none is newer than others
     error = maturity_error([(d[a < 35], a[a < 35]) for d, a in parts], young)[2]
     assert abs(error) < 0.05
 
@@ -85,6 +88,23 @@ def test_the_final_share_is_never_under_what_is_back_and_the_rate_has_its_own_in
     done = rates.ultimate_rates([0], [1.0], [1000], [230], doubt=0.3)
     assert (done.share_low[0], done.share_high[0]) == (0.23, 0.23)
     assert done.low[0] < 0.23 < done.high[0]  # the same customers could have sent back fewer
+
+
+def test_a_mix_whose_slow_part_comes_back_most_is_the_sum_of_its_parts() -> None:
+    # 1,000 units at rate .4 of whose returns a third is back, 4,000 at .2 of whose returns all are.
+    share, sold, back = [0.333, 1.0], [1000.0, 4000.0], [133.0, 800.0]
+    as_one = rates.ultimate_rates([0, 0], share, sold, back)
+    parts = rates.ultimate_rates([0, 1], share, sold, back)
+    whole = rates.summed_rates([0, 0], parts, sold, back, 1)
+    assert whole.to_come[0] == pytest.approx(267, abs=5)
+    assert as_one.to_come[0] < 0.7 * whole.to_come[0]
+    assert whole.to_come_low[0] < 267 < whole.to_come_high[0]
+    assert whole.rate[0] == pytest.approx((933 + whole.to_come[0]) / 5000)
+    assert whole.low[0] < whole.rate[0] < whole.high[0]
+    assert whole.share_low[0] >= 933 / 5000
+    alone = rates.summed_rates([0, 1], parts, sold, back, 2)
+    for name in ("rate", "low", "high", "maturity", "to_come"):
+        assert getattr(alone, name) == pytest.approx(getattr(parts, name))
 
 
 def test_a_months_rate_is_expected_from_the_other_months_and_follows_a_step() -> None:

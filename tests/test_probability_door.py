@@ -2,7 +2,9 @@
 
 import csv
 import json
+import string
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from dashboard.i18n import Words
 from models.return_features import COUNTS, features_of
 from pipelines.analyses import model_report, return_probability
 from pipelines.analyses.labelled import with_target
@@ -19,9 +22,10 @@ from pipelines.cli import app
 from pipelines.errors import BackhaulError
 from pipelines.estimate.probability import current_version, probability
 from pipelines.estimate.probability_counts import counts, forget
-from pipelines.outputs.model_card import WORDS, model_card
+from pipelines.outputs.model_card import REASONS, WORDS, model_card
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.why import why
 from tests import return_worlds
 
 LINES = 9_000
@@ -190,6 +194,27 @@ def test_the_judgement_is_told_in_parts(build: Build) -> None:
     assert "# Fiche du modèle" in card
     assert set(WORDS["en"]) == set(WORDS["fr"])
     assert card.count("| country: FR |") == 2
+
+
+def test_a_french_card_gives_its_reasons_in_french(build: Build) -> None:
+    version = replace(
+        model_report.models(build)["shop"],
+        is_used=False,
+        why_not=why("model_weak", n=12_345, gain=0.0012, least=-0.003),
+    )
+    leaks = [{"feature": "net_amount", "reason": why("leak_pure", feature="net_amount", share=f"{0.985:.1%}")}]
+    english, french = model_card(replace(version, parameters={**version.parameters, "leaks": leaks})).split("\n---\n")
+    assert "98.5% of the lines" in english
+    assert "98,5\u00a0% des lignes" in french
+    assert "12\u202f345 lignes" in french
+    assert "is not used" not in french
+    assert "no sign" not in french
+    said = Words("fr")
+    for code, text in REASONS.items():
+        parts = {name for _, name, _, _ in string.Formatter().parse(text) if name}
+        assert text.format(**dict.fromkeys(parts, "7")) == (
+            said(f"reason.{code}", **dict.fromkeys(parts, "7")).replace("\u00a0", " ").replace("\u202f", " ")
+        )
 
 
 def warehouse_of(path: Path, tmp_path: Path) -> Path:

@@ -335,6 +335,19 @@ def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckd
     assert (np.diff(long) >= 0).all()
 
 
+def test_what_is_to_come_under_a_new_window_is_counted_by_category(build: duckdb.DuckDBPyConnection) -> None:
+    estimate.curves(build, Settings())
+    estimate.priors(build, Settings())
+    found = build.execute("SELECT category, since_on, share FROM estimate_new_curve ORDER BY 1 NULLS LAST").fetchall()
+    assert [row[:2] for row in found] == [(c, date(2025, 11, 19)) for c in ("dresses", "shoes", None)]
+    # Germany is half of the sales, and of its lines far more are still open.
+    assert all(0.5 < share < 0.9 for *_, share in found)
+    build.execute("UPDATE fact_order_line SET window_days = 30")
+    estimate.curves(build, Settings())
+    estimate.priors(build, Settings())
+    assert build.execute("SELECT count(*) FROM estimate_new_curve").fetchall() == [(0,)]
+
+
 def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duckdb.DuckDBPyConnection) -> None:
     build.execute("""
         INSERT INTO build_source BY NAME SELECT 'till' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31'
@@ -458,6 +471,7 @@ def test_an_empty_build_has_no_estimates() -> None:
         for table in (
             "estimate_development_curve",
             "estimate_delay_drift",
+            "estimate_new_curve",
             "estimate_rate_prior",
             "estimate_return_probability",
             "model_version",

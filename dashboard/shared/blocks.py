@@ -165,7 +165,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
     take_away.line(label, words.quantity(found.value, found.unit), between(words, found), of_change)
     if found.caution:
         label = f":orange[:material/warning:] {label}"
-    drifts = words("tile.caution") if "delay_drift" in found.caution else ""
+    drifts = next((words(f"tile.{code}") for code in ("delay_drift", "new_curve") if code in found.caution), "")
     beside = " · ".join(filter(None, [between(words, found), target, drifts, rests, extra, unfiltered]))
     with st.container(border=True, height="stretch", gap="small"):
         st.metric(

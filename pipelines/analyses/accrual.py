@@ -387,10 +387,10 @@ def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, 
 
 
 def _drifting(build: Build, question: Question) -> list[Any]:
-    """Give the answer that says that returns no longer come as the curves say: of all sales, else of a category."""
-    found = [answer(build, "returns_to_come", question, by=by) for by in ((), ("category",))]
-    of_all = pd.concat(found, ignore_index=True)
-    on = of_all[of_all["caution"].str.contains("delay_drift", regex=False)]
+    """Give the answer that says that returns come as no curve says: of all sales, else of a category that drifts."""
+    of_all, of_category = (answer(build, "returns_to_come", question, by=by) for by in ((), ("category",)))
+    on = of_all[of_all["caution"].str.contains("delay_drift|new_curve")]
+    on = on if len(on) else of_category[of_category["caution"].str.contains("delay_drift")]
     return [on.iloc[0]] if len(on) else []
 
 

@@ -121,35 +121,7 @@ def _rates_then(build: Build, at: datetime, by: str | None, question: Question, 
     then = known_then(build, at)
     frame = build.fetch(statement(replace(bound, metric=_by_cell(build, at))))
     share, doubt = shares_then(frame, then, at, bound)
-    number, groups = shares.groups_of(frame, ("month", *([by] if by else [])))
-    sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
-    categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
-    if by is None:
-        categories = final.categories(groups, bound)
-    is_plain = (
-        not question.scope.allowed
-        and set(question.where) <= {"category"}
-        and (by is not None or not question.where or categories[:1] != [None])
-    )
-    month_no = [day.year * 12 + day.month for day in pd.DatetimeIndex(groups["month"])]
-    prior = np.array(
-        [then.prior.get(c, {}).get(m, (np.nan, np.nan)) for c, m in zip(categories, month_no, strict=True)]
-    ).reshape(-1, 2)
-    deff = np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories])
-    rates = rate_models.ultimate_rates(
-        number,
-        share,
-        np.maximum(sold, 0),
-        came,
-        groups=len(groups),
-        deff=deff,
-        prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
-        doubt=doubt,
-        level=question.level,
-    )
-    sums = pd.DataFrame(
-        {"sold": np.bincount(number, sold, len(groups)), "returned": np.bincount(number, came, len(groups))}
-    )
+    groups, rates, sums = _projected_then(frame.assign(share=share, doubt=doubt), then, by, question, bound)
     said = groups.assign(
         as_of=pd.Timestamp(at.date()),
         sold=sums["sold"],
@@ -166,6 +138,61 @@ def _rates_then(build: Build, at: datetime, by: str | None, question: Question, 
     )
     said["status"] = np.where(said["reason"] == "", "ok", "greyed")
     return said
+
+
+def _projected_then(
+    frame: pd.DataFrame, then: Then, by: str | None, question: Question, bound: BoundQuestion
+) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
+    """Project months as `final.final` does, of what was known then: (keys, rates, sums of sold and returned)."""
+    keys = ("month", *([by] if by else []))
+    number, groups = shares.groups_of(frame, keys)
+    sums = final.sums_of(frame, number, len(groups))
+    is_summed = by is None and not question.where and not question.scope.allowed
+    if not is_summed:
+        categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
+        if by is None:
+            categories = final.categories(groups, bound)
+        is_plain = (
+            not question.scope.allowed
+            and set(question.where) <= {"category"}
+            and (by is not None or not question.where or categories[:1] != [None])
+        )
+        return groups, _parts_then(frame, then, number, groups, categories, question.level, is_plain), sums
+    of_part, parts = shares.groups_of(frame.assign(category=frame["cell_category"]), (*keys, "category"))
+    categories = [None if pd.isna(c) else c for c in parts["category"]]
+    rates = _parts_then(frame, then, of_part, parts, categories, question.level, True)
+    group = np.zeros(len(parts), dtype=np.int64)
+    group[of_part] = number
+    of = final.sums_of(frame, of_part, len(parts))
+    whole = rate_models.summed_rates(group, rates, of["sold"].clip(lower=0), of["returned"], len(groups))
+    return groups, whole, sums
+
+
+def _parts_then(
+    frame: pd.DataFrame,
+    then: Then,
+    number: np.ndarray[Any, Any],
+    groups: pd.DataFrame,
+    categories: list[str | None],
+    level: float,
+    is_plain: bool,
+) -> rate_models.Ultimate:
+    """Project groups, each as one rate; where `is_plain` the other months of its category say what to expect."""
+    month_no = [day.year * 12 + day.month for day in pd.DatetimeIndex(groups["month"])]
+    prior = np.array(
+        [then.prior.get(c, {}).get(m, (np.nan, np.nan)) for c, m in zip(categories, month_no, strict=True)]
+    ).reshape(-1, 2)
+    return rate_models.ultimate_rates(
+        number,
+        frame["share"].to_numpy(float),
+        np.maximum(frame["sold"].fillna(0).to_numpy(float), 0),
+        frame["returned"].fillna(0).to_numpy(float),
+        groups=len(groups),
+        deff=np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories]),
+        prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
+        doubt=frame["doubt"].to_numpy(float),
+        level=level,
+    )
 
 
 def _rates_now(build: Build, now: BoundQuestion) -> pd.DataFrame:

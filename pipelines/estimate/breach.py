@@ -48,7 +48,7 @@ def _features(where: str) -> str:
     )
     return f"""
         WITH timed AS (
-            SELECT s.*, {stage} AS stage,
+            SELECT s.*, {stage} AS stage, received,
                 greatest((epoch(seen_at) - epoch(coalesce(CASE WHEN {since} <= seen_at THEN {since} END, started_at)))
                     / 86400, 0) AS stage_days,
                 (epoch(due_at) - epoch(seen_at)) / 86400 AS due_days, (epoch(seen_at) - epoch(started_at)) / 86400
@@ -56,12 +56,14 @@ def _features(where: str) -> str:
             FROM snapshot s LEFT JOIN return_stage USING (return_key) WHERE {where} AND {is_begun}),
         ahead AS (
             SELECT t.*, due_days - CASE WHEN to_stage NOT IN ('inspected', 'refunded', 'restocked') THEN 0
-                    WHEN stage = 'received' THEN coalesce(p.waiting_excess, b.waiting_excess, 0)
+                    WHEN stage = 'received' THEN coalesce(q.turn_days, 0)
                     ELSE coalesce({ahead("b")}, 0) END AS left_days,
                 CASE WHEN stage = 'received' THEN coalesce(p.days, b.days) ELSE b.days END AS waiting_days
             FROM timed t LEFT JOIN backlog b ON b.source = t.source AND b.seen_at = t.seen_at AND b.place_id = ''
             LEFT JOIN backlog p ON p.source = t.source AND p.seen_at = t.seen_at
-                AND p.place_id = nullif(t.place_id, '')),
+                AND p.place_id = nullif(t.place_id, '')
+            ASOF LEFT JOIN queue q ON q.source = t.source AND q.seen_at = t.seen_at AND q.place_id = t.place_id
+                AND t.received >= q.received_at),
         measured AS (
             SELECT t.*, ln(1 + greatest(left_days, 0)) AS left_log, ln(1 + greatest(-left_days, 0)) AS behind,
                 ln(1 + stage_days) AS stage_log, coalesce(ln(1 + waiting_days), 0) AS backlog,
@@ -224,7 +226,16 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
         connection.execute("INSERT INTO estimate_breach_risk BY NAME SELECT * FROM scored")
         connection.unregister("scored")
     completion(connection)
-    for table in ("instant", "snapshot", "return_stage", "backlog", "whole_rate", "lane_rate", "weekday_share"):
+    for table in (
+        "instant",
+        "snapshot",
+        "return_stage",
+        "backlog",
+        "queue",
+        "whole_rate",
+        "lane_rate",
+        "weekday_share",
+    ):
         connection.execute(f"DROP TABLE {table}")
 
 

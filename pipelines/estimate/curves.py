@@ -176,6 +176,7 @@ def _write_curves(
             "window_days": pa.array([c[3] for c in found], pa.int32()),
             "is_dated": pa.array([c[4] for c in found], pa.bool_()),
             "doubt": pa.array([round(d.doubt, 3) for d in found.values()], pa.float64()),
+            "is_new": pa.array([d.is_new for d in found.values()], pa.bool_()),
             "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
         }
     )
@@ -190,7 +191,7 @@ def _write_curves(
     connection.register("curve_point", points)
     connection.execute(f"""
         INSERT INTO estimate_development_curve BY NAME
-        SELECT {_CELL}, day, share, doubt, returned FROM curve_point JOIN curve_cell USING (cell_no)
+        SELECT {_CELL}, day, share, doubt, is_new, returned FROM curve_point JOIN curve_cell USING (cell_no)
             ORDER BY cell_no, day
     """)
     connection.unregister("curve_cell")
@@ -208,6 +209,7 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     del settings
     connection.execute("DELETE FROM estimate_rate_prior")
     _exposed_lines(connection)
+    _new_curves(connection)
     deff = _design_effects(connection)
     cohorts = connection.execute("""
         SELECT category, year(month) * 12 + month(month) - 1 AS month_no, returned, exposure, units, doubt
@@ -242,17 +244,19 @@ def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TEMP TABLE exposed_line AS
         WITH returned AS (
             SELECT order_line_key, sum(units) AS units FROM ({RETURNED_SQL}) r GROUP BY 1),
-        cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL}
+        cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL}, is_new
             FROM estimate_development_curve)),
         curve AS (SELECT cell_no, day, share, doubt FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
         line AS (
             SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id,
                 o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
+                o.source, c.is_new,
                 {curve_day_sql("(t.observed_until::DATE - o.clock_started_at::DATE)", "o")} AS age
             FROM (SELECT *, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line) o
                 JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")}
                 WHERE o.units_sold > 0 AND o.date_fault IS NULL)
-        SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units,
+        SELECT l.source, l.is_new, l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month,
+            l.units_sold AS units,
             least(coalesce(b.units, 0), l.units_sold) AS returned,
             coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share,
             coalesce(v.doubt, 0) AS doubt
@@ -264,6 +268,19 @@ def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
             sum(units * doubt) / greatest(sum(units), 1) AS doubt,
             least(sum(returned) / greatest(sum(units * share), 1e-9), 0.999) AS rate
         FROM exposed_line GROUP BY ALL;
+    """)
+
+
+def _new_curves(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill estimate_new_curve from exposed_line: how much of what is to come lies under curves that are new."""
+    connection.execute("""
+        DELETE FROM estimate_new_curve;
+        INSERT INTO estimate_new_curve BY NAME
+        WITH open AS (SELECT *, greatest(units - returned, 0) * (1 - share) AS ahead FROM exposed_line)
+        SELECT source, category, min(ordered_on) FILTER (is_new) AS since_on,
+            sum(ahead) FILTER (is_new) / sum(ahead) AS share
+        FROM open GROUP BY GROUPING SETS ((source, category), (source))
+        HAVING sum(ahead) FILTER (is_new) > 0 AND (category IS NOT NULL OR GROUPING(category) = 1)
     """)
 
 

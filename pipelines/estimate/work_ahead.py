@@ -11,6 +11,7 @@ from pipelines.warehouse.rules import OBSERVED_SQL
 REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
 SNAPSHOT_DAYS = 8  # between the instants looked at
 _BEFORE = 26  # instants before each that say what work is usual
+_AHEAD = 56  # days of work that are laid out; what waits longer goes on like the last
 
 
 def stage_times(where: str) -> str:
@@ -65,10 +66,12 @@ _WORK = """
 def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
     """Store backlog, of each source (place_id '') and of each of its sites: the work that waits, in days.
 
-    `days`: goods received and not inspected, at the pace of the last week. `*_excess`: days that the work ahead of a
-    return takes at the best pace of the last half year beyond what it usually took: goods that wait (of a return that
-    is at the site), with those under way (of one that is sent), and with those asked for. So many weeks of more goods
-    than hands show in what is under way before they show in what waits. Tills have no work that waits.
+    `days`: goods received and not inspected, at the pace of the last week. `able`: what is inspected a day at most: the
+    pace of the last week where goods waited at both its ends, for then all hands were at work, else the best of the
+    last half year. `*_excess`: days that the work ahead of a return takes so beyond what it usually took: goods that
+    wait (of a return that is at the site), with those under way (of one that is sent), and with those asked for. So
+    many weeks of more goods than hands show in what is under way before they show in what waits. Tills have no work
+    that waits.
     """
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE every_instant AS
@@ -84,19 +87,58 @@ def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
         WITH counted AS ({_WORK.format(place="''")} UNION ALL {_WORK.format(place="r.place_id")}
                 HAVING r.place_id <> ''),
         usual AS (
-            SELECT *, greatest(pace, max(pace) OVER before, 1 / 7) AS best, count(*) OVER before AS known,
+            SELECT *, CASE
+                    WHEN least(waiting, lag(waiting) OVER (PARTITION BY source, place_id ORDER BY seen_at)) > pace
+                    THEN greatest(pace, max(pace) OVER before / 4, 1 / 7)
+                    ELSE greatest(pace, max(pace) OVER before, 1 / 7) END AS able, count(*) OVER before AS known,
                 median(waiting / greatest(pace, 1 / 7)) OVER before AS usual_waiting,
                 median((waiting + coming) / greatest(pace, 1 / 7)) OVER before AS usual_coming,
                 median((waiting + coming + asked) / greatest(pace, 1 / 7)) OVER before AS usual_asked
             FROM counted WINDOW before AS (PARTITION BY source, place_id ORDER BY seen_at
                 ROWS BETWEEN {_BEFORE} PRECEDING AND 1 PRECEDING))
-        SELECT source, place_id, seen_at, waiting / greatest(pace, 1 / 7) AS days,
-            CASE WHEN known >= {_BEFORE // 2} THEN greatest(waiting / best - usual_waiting, 0) ELSE 0
+        SELECT source, place_id, seen_at, able, waiting / greatest(pace, 1 / 7) AS days,
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest(waiting / able - usual_waiting, 0) ELSE 0
                 END AS waiting_excess,
-            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming) / best - usual_coming, 0) ELSE 0
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming) / able - usual_coming, 0) ELSE 0
                 END AS coming_excess,
-            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming + asked) / best - usual_asked, 0) ELSE 0
+            CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming + asked) / able - usual_asked, 0) ELSE 0
                 END AS asked_excess
         FROM usual SEMI JOIN instant USING (source, seen_at);
-        DROP TABLE every_instant; DROP TABLE work
+        DROP TABLE every_instant
+    """)
+    _queue(connection)
+
+
+def _queue(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store queue: of goods that wait, in the order they came, in how many days those before them are inspected.
+
+    At what the site can do a week, spread over its days of work: those on which it inspected in the last eight weeks.
+    """
+    every = "SELECT * REPLACE ('' AS place_id) FROM work UNION ALL SELECT * FROM work WHERE place_id <> ''"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE queue AS
+        WITH every AS ({every}),
+        worked AS (
+            SELECT i.source, place_id, seen_at, isodow(inspected_at) AS weekday, count(*) AS n
+            FROM instant i JOIN every r ON r.source = i.source AND inspected_at <= seen_at
+                AND inspected_at > seen_at - INTERVAL 56 DAY GROUP BY ALL),
+        days AS (
+            SELECT b.source, b.place_id, b.seen_at, k, 7 * able * w.n / sum(w.n) OVER (
+                PARTITION BY b.source, b.place_id, b.seen_at, k // 7) AS step
+            FROM backlog b, (SELECT unnest(range({_AHEAD}))::INTEGER AS k)
+            JOIN worked w ON w.source = b.source AND w.place_id = b.place_id AND w.seen_at = b.seen_at
+                AND w.weekday = isodow(b.seen_at + to_days(k + 1))),
+        hands AS (
+            SELECT *, sum(step) OVER (PARTITION BY source, place_id, seen_at ORDER BY k) - step AS before FROM days),
+        waiting AS (
+            SELECT r.source, r.place_id, seen_at, received_at, row_number() OVER (
+                PARTITION BY r.source, r.place_id, seen_at ORDER BY received_at)::DOUBLE AS turn
+            FROM every r JOIN instant i ON i.source = r.source AND received_at <= seen_at AND received_at > seen_at
+                - INTERVAL 60 DAY AND (inspected_at IS NULL OR inspected_at > seen_at)
+                AND (stopped_at IS NULL OR stopped_at > seen_at))
+        SELECT w.source, w.place_id, w.seen_at, received_at, max(k + (turn - before) / step) AS turn_days
+        FROM waiting w ASOF JOIN hands h ON h.source = w.source AND h.place_id = w.place_id AND h.seen_at = w.seen_at
+            AND w.turn >= h.before
+        GROUP BY ALL;
+        DROP TABLE work
     """)

@@ -4,11 +4,13 @@ After Mitchell et al. 2019 (Model cards for model reporting, FAT*): use, data, f
 file; figures are those stored when the model was fitted.
 """
 
+import re
 from datetime import timedelta
 from typing import Any
 
 from pipelines.analyses.model_report import DAY_ZERO
 from pipelines.estimate.probability import Version
+from pipelines.why import Why, read
 
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -105,15 +107,42 @@ WORDS: dict[str, dict[str, str]] = {
     },
 }
 
+REASONS: dict[str, str] = {
+    "model_short": "le modèle qui prévoit les retours n'est pas utilisé : trop peu de semaines de commandes suivantes"
+    " pour le juger",
+    "model_leaks": "le modèle qui prévoit les retours n'est pas utilisé : il sépare trop bien les lignes suivantes"
+    " ({figure} sur 1) pour ce qui est connu à la commande",
+    "model_weak": "le modèle qui prévoit les retours n'est pas utilisé : sur {n} lignes suivantes, il ne prédit pas"
+    " mieux que les taux passés (perte logarithmique réduite de {gain}, borne inférieure {least})",
+    "model_uneven": "le modèle qui prévoit les retours n'est pas utilisé : ce qui revient varie trop d'un mois à"
+    " l'autre",
+    "model_off": "le modèle qui prévoit les retours n'est pas utilisé : il attendait {expected} pour {month}, et"
+    " {observed} sont revenus",
+    "model_off_later": "le modèle qui prévoit les retours n'est pas utilisé : il attendait {expected} des commandes"
+    " suivantes, et {observed} sont revenus",
+    "model_kept": "pas utilisé : il ne prévoit pas mieux les lignes suivantes que le modèle en place",
+    "leak_alone": "{feature} ne sert pas à prévoir les retours : à elle seule, cette variable sépare les lignes"
+    " retournées des lignes gardées ({figure} sur 1), elle a donc été écrite après le retour",
+    "leak_pure": "{feature} ne sert pas à prévoir les retours : {share} des lignes qui ont une de ses valeurs sont"
+    " revenues, elle a donc été écrite après le retour",
+    "leak_rewritten": "{feature} ne sert pas à prévoir les retours : cette variable a changé dans un export suivant"
+    " pour {share} des lignes retournées, et pour bien moins des lignes gardées",
+}
+"""What a model says of itself, in French: the same sentences as on the pages (a test compares them)."""
+
 
 def model_card(version: Version) -> str:
-    """Write the card of a model, English first; the reasons that a model carries are in English in both."""
+    """Write the card of a model, English first."""
     return "\n\n---\n\n".join(_card(version, language) for language in WORDS) + "\n"
 
 
 def _card(version: Version, language: str) -> str:
     words, judgement = WORDS[language], version.parameters["judgement"]
-    state = words["used"].format(day=f"{version.fitted_at:%Y-%m-%d}") if version.is_used else version.why_not
+    state = (
+        words["used"].format(day=f"{version.fitted_at:%Y-%m-%d}")
+        if version.is_used
+        else _said(version.why_not, language)
+    )
     parts = [
         f"# {words['title']}",
         f"`{version.model_id}`",
@@ -125,13 +154,32 @@ def _card(version: Version, language: str) -> str:
     ]
     if judgement:
         parts += _judged(words, judgement)
-    leaks = [f"- {leak['reason']}" for leak in version.parameters["leaks"]]
+    leaks = [f"- {_said(leak['reason'], language)}" for leak in version.parameters["leaks"]]
     parts += [f"## {words['refused']}", "\n".join(leaks) or words["none"]]
     if judgement:
         gap = max((abs(s["expected"] - s["observed"]) for s in judgement["slices"]), default=0.0)
         parts += [f"## {words['limits']}", words["limit"].format(gap=gap)]
     text = "\n\n".join(parts)
     return text.replace(" :", "\u00a0:").replace(" ;", "\u202f;") if language == "fr" else text
+
+
+def _said(sentence: str, language: str) -> str:
+    """Give sentences of `pipelines.why` in a language; a text that is none of them stays as it is."""
+    if language == "en":
+        return sentence
+    return " ; ".join(
+        REASONS[one.code].format(**{name: _figure(text) for name, text in one.parts.items()})
+        if isinstance(one, Why) and one.code in REASONS
+        else sentence
+        for one in read(sentence)
+    )
+
+
+def _figure(text: str) -> str:
+    """Write a number or share as French does; another text, a month's too, stays as it is."""
+    if not re.fullmatch(r"-?[\d,]*\.?\d+%?", text):
+        return text
+    return text.replace(",", "\u202f").replace(".", ",").replace("%", "\u00a0%")
 
 
 def _judged(words: dict[str, str], judgement: dict[str, Any]) -> list[str]:

@@ -2,7 +2,9 @@
 
 Shops are drawn day by day on the calendar of 2022 to 2026: months, weekdays, the Friday of November; returns are tried
 at home (gamma), some sorted slowly (a mixture), and come in on weekdays only. What moves stands at the end, where the
-forecast is made. None of it is in the model of the forecast; its constants were chosen on other shops of these worlds.
+forecast is made. None of it is in the model of the forecast, but its constants were chosen on worlds of this family, on
+other seeds: what judges it is `_models_worlds_forecast.py`, in worlds that were written apart and that nothing was
+chosen on. Here many more shops are seen than could be loaded.
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from tests.evidence import Claim
 
 Array = NDArray[np.float64]
 START = date(2022, 9, 1)
-DELAYS, SHOPS, FIRST_SEED = 120, 100, 81_000
+DELAYS, SHOPS, FIRST_SEED = 120, 100, 481_000
 MONTHS = (1.05, 0.85, 0.9, 0.95, 1.0, 1.0, 1.0, 0.8, 1.0, 1.05, 1.25, 1.35)  # of orders
 WEEKDAYS = (1.1, 1.0, 0.98, 1.0, 0.95, 0.85, 1.12)
 WORLDS = {
@@ -153,16 +155,14 @@ def claims() -> Iterator[Claim]:
         found = judged(kind, range(FIRST_SEED + 1000 * number, FIRST_SEED + 1000 * number + SHOPS))
         shown = found["is_shown"].astype(bool)
         figure = f"shown in {shown.mean():.0%}, widened in {found['is_widened'].mean():.0%}"
-        if not shown.any():
-            yield Claim(_named(name), BAR, f"{figure}: nothing is shown", True)
-            continue
-        inside, width = found["inside"][shown].mean(), found["width"][shown].mean()
-        error, other = found["error"][shown].mean(), found["naive"][shown].mean()
+        chosen = shown if shown.any() else ~shown  # where nothing is shown, what would have been
+        inside, width = found["inside"][chosen].mean(), found["width"][chosen].mean()
+        error, other = found["error"][chosen].mean(), found["naive"][chosen].mean()
         yield Claim(
             _named(name),
             BAR,
             f"{inside:.1%}, error {error:.1%} against {other:.1%}; {figure}, mean relative width {width:.2f}",
-            bool(0.7 <= inside <= 0.9 and error <= other),
+            bool((0.7 <= inside <= 0.9 and error <= other) or (kind != "steady" and not shown.any())),
         )
 
 
@@ -170,4 +170,7 @@ BAR = "70 to 90%, error at most that of the same weeks a year ago; or not shown"
 
 
 def _named(world: str) -> str:
-    return f"Forecast of returned units, {world} ({SHOPS} shops): 80% intervals cover, mean absolute error"
+    return (
+        f"Forecast of returned units, {world} ({SHOPS} new shops of the family that its constants were chosen on):"
+        " 80% intervals cover, mean absolute error"
+    )

@@ -2,6 +2,7 @@
 
 `backhaul forecast` is asked on a day, and its weeks are held against what came back in them, of orders placed before
 and after that day. The naive forecast is what came back in the same weeks a year before, counted in the world itself.
+No constant of the forecast was chosen on these worlds.
 """
 
 from collections.abc import Callable, Iterator

@@ -101,7 +101,8 @@ def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
         return {"risks": risks, "dates": []}
     came = true["refunded_at"].reindex(_lines(refunds["return_id"])).reset_index(drop=True)
     early, expected, late = (
-        pd.to_datetime(refunds[c]).dt.tz_localize(None) for c in ("early_at", "expected_at", "late_at")
+        pd.to_datetime(refunds[c], format="ISO8601").dt.tz_localize(None)
+        for c in ("early_at", "expected_at", "late_at")
     )
     shown = came.notna() & early.notna()
     inside, by_then = (came >= early) & (late.isna() | (came <= late)), came <= expected

@@ -1,5 +1,6 @@
 """Final rates: what is back, what is to come, how far along a cohort is."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,22 @@ import pandas as pd
 from sqlalchemy import select
 
 from models import rates as rate_models
+from pipelines.metrics import losses
 from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish import pooled
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, priors
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
-from pipelines.why import why
+from pipelines.why import together, why
 
 MATURE = 0.5
+_RIPE, _NEW = (
+    0.99,
+    0.1,
+)  # maturity from which a new curve matters no more; share of what is to come that it matters from
+_SUMS = ("sold", "returned")
+_COARSE = {"month", "quarter", "year"}
 
 
 def has_curves(build: Build) -> bool:
@@ -103,29 +111,86 @@ def drifting(found: pd.DataFrame, build: Build, ask: BoundQuestion) -> pd.DataFr
     )
 
 
+def new_curves(build: Build) -> pd.DataFrame:
+    """Read once a build how much of what is to come lies under curves that are new."""
+    if "new_curves" not in build.cache:
+        build.cache["new_curves"] = build.fetch(select(STAR.tables["estimate_new_curve"]))
+    found: pd.DataFrame = build.cache["new_curves"]
+    return found
+
+
+def cautioned(found: pd.DataFrame, rates: rate_models.Ultimate, build: Build, ask: BoundQuestion) -> pd.DataFrame:
+    """Mark the answers whose returns come as no curve says: not as it says, or as one that is new says.
+
+    `caution` "delay_drift" or "new_curve", and the sentence in `note`.
+    """
+    marked = drifting(found, build, ask)
+    on = new_curves(build)
+    chosen = ask.where.get("source", ())
+    sources = [chosen] if isinstance(chosen, str) else list(chosen)
+    on = on[(on["share"] >= _NEW) & (on["source"].isin(sources) | (not sources))].sort_values("share")
+    if ask.as_of is not None:
+        on = on[pd.to_datetime(on["since_on"]) <= pd.Timestamp(ask.as_of).tz_localize(None)]
+    said = {
+        None if pd.isna(category) else category: why("new_curve", share=share, day=pd.Timestamp(since).date())
+        for category, share, since in zip(on["category"], on["share"], on["since_on"], strict=True)
+    }
+    own = [
+        said.get(c, "") if not reason and ripe < _RIPE else ""
+        for c, reason, ripe in zip(categories(marked, ask), marked["reason"], rates.maturity, strict=True)
+    ]
+    return marked.assign(
+        note=[together(note, s) for note, s in zip(marked["note"], own, strict=True)],
+        caution=[losses.joined_words(c, "new_curve" if s else "") for c, s in zip(marked["caution"], own, strict=True)],
+    )
+
+
 def final(
     frame: pd.DataFrame, ask: BoundQuestion, build: Build
 ) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
-    """Project the final rates of the groups: (keys, rates, sums of sold and returned)."""
+    """Project the final rates of the groups: (keys, rates, sums of sold and returned).
+
+    Months, longer spans and all days are the sums of their categories, each with its own rate: what is slow to come
+    back is often what comes back most. A finer cut has too few of each.
+    """
     number, keys = groups_of(frame, ask.by)
-    sold = frame["sold"].fillna(0).to_numpy(float)
-    came = frame["returned"].fillna(0).to_numpy(float)
-    share = frame["share"].fillna(0).to_numpy(float)
-    rates = rate_models.ultimate_rates(
+    sums = sums_of(frame, number, len(keys))
+    if not _is_summed(frame, ask):
+        return keys, _projected(frame, number, keys, ask, build), sums
+    own = replace(ask, by=(*ask.by, "category"))
+    of_part, parts = groups_of(frame.assign(category=frame["family"]), own.by)
+    rates = _projected(frame, of_part, parts, own, build)
+    group = np.zeros(len(parts), dtype=np.int64)
+    group[of_part] = number
+    of = sums_of(frame, of_part, len(parts))
+    return keys, rate_models.summed_rates(group, rates, of["sold"].clip(lower=0), of["returned"], len(keys)), sums
+
+
+def sums_of(frame: pd.DataFrame, number: np.ndarray[Any, Any], groups: int) -> pd.DataFrame:
+    """Sum units sold and returned by group."""
+    return pd.DataFrame({n: np.bincount(number, frame[n].fillna(0).to_numpy(float), groups) for n in _SUMS})
+
+
+def _is_summed(frame: pd.DataFrame, ask: BoundQuestion) -> bool:
+    """Say whether categories are projected apart and summed: where each has a prior of its own."""
+    return "family" in frame and not ask.where and not ask.scope.allowed and set(ask.by) <= _COARSE
+
+
+def _projected(
+    frame: pd.DataFrame, number: np.ndarray[Any, Any], keys: pd.DataFrame, ask: BoundQuestion, build: Build
+) -> rate_models.Ultimate:
+    """Project groups, each as one rate."""
+    return rate_models.ultimate_rates(
         number,
-        share,
-        np.maximum(sold, 0),
-        came,
+        frame["share"].fillna(0).to_numpy(float),
+        np.maximum(frame["sold"].fillna(0).to_numpy(float), 0),
+        frame["returned"].fillna(0).to_numpy(float),
         groups=len(keys),
         deff=_effects(build, keys, ask),
         prior=_cohort_prior(build, keys, ask),
         doubt=frame["doubt"].fillna(0).to_numpy(float) if "doubt" in frame else 0.0,
         level=ask.level,
     )
-    sums = pd.DataFrame(
-        {"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))}
-    )
-    return keys, rates, sums
 
 
 def young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: float = MATURE) -> np.ndarray[Any, Any]:
@@ -147,7 +212,7 @@ def ultimate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFr
     """Give the expected final share with its interval, never under what is back; greyed under half maturity."""
     keys, rates, sums = final(frame, ask, build)
     found = answer_frame(keys, rates.rate, rates.share_low, rates.share_high, sums["sold"], young(build, rates, sums))
-    return drifting(found, build, ask)
+    return cautioned(found, rates, build, ask)
 
 
 def around(rates: rate_models.Ultimate) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -160,7 +225,7 @@ def behind(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFram
     keys, rates, sums = final(frame, ask, build)
     value = np.clip(rates.rate, rates.low, rates.high)
     found = answer_frame(keys, value, rates.low, rates.high, sums["sold"], young(build, rates, sums))
-    return drifting(found, build, ask)
+    return cautioned(found, rates, build, ask)
 
 
 def maturity(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
@@ -174,7 +239,7 @@ def to_come(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFra
     keys, rates, sums = final(frame, ask, build)
     reason = young(build, rates, sums, 0.05)
     found = answer_frame(keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], reason)
-    return drifting(found, build, ask)
+    return cautioned(found, rates, build, ask)
 
 
 def to_come_amount(of_sold: str, of_returned: str) -> Finish:
@@ -201,7 +266,7 @@ def to_come_amount(of_sold: str, of_returned: str) -> Finish:
         amount = rates.to_come * per_unit
         low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
         found = answer_frame(keys, amount, low, high, sums["sold"], young(build, rates, sums, 0.05))
-        return drifting(found, build, ask)
+        return cautioned(found, rates, build, ask)
 
     return finish
 

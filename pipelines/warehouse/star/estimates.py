@@ -269,7 +269,16 @@ estimate_development_curve = star_table(
     ),
     column("share", Double, "G(day), 0-1"),
     column("doubt", Double, "How far G may be off in this cell: standard deviation of its probit"),
+    column("is_new", Boolean, "Its lines are younger than the curve is long, while others of the source are not"),
     column("returned", Integer, "Returned lots behind the cell"),
+)
+estimate_new_curve = star_table(
+    "estimate_new_curve",
+    "One source x category with a new curve; without a category all of the source.",
+    column("source", String, "Source"),
+    column("category", String, "Category"),
+    column("since_on", Date, "First order under a new curve"),
+    column("share", Double, "Share of what is still to come (units not returned x 1 - G) that is under new curves"),
 )
 estimate_delay_drift = star_table(
     "estimate_delay_drift",

@@ -131,9 +131,10 @@ def speed(words: Words, curve: pd.DataFrame) -> str:
 
 
 def cautions(words: Words, months: pd.DataFrame) -> str:
-    """Say how many months' intervals may not cover for a drift; nothing when none."""
-    n = int(months["caution"].fillna("").str.contains("delay_drift").sum())
-    return words("returns.cohorts_caution", n=words.number(n), of=words.number(len(months))) if n else ""
+    """Say how many months' intervals are wider, for a drift or for what is new; nothing when none."""
+    said, of = months["caution"].fillna(""), words.number(len(months))
+    counts = {code: int(said.str.contains(code).sum()) for code in ("delay_drift", "new_curve")}
+    return " ".join(words(f"returns.cohorts_{code}", n=words.number(n), of=of) for code, n in counts.items() if n)
 
 
 def pointed(words: Words, who: pd.DataFrame) -> str:
