@@ -173,13 +173,7 @@ def _build_once(
             connection = draft.open()
             versions.open_logs(connection, logs, loads, new, restored)
         progress(why("step_shaping"))
-        shards = Shards()
-        if basis.is_increment:
-            _shape_touched(connection, basis.found)
-        else:
-            shards.count = settings.shards or routing.fitting(logs.size_of(routing.ROUTED, loads), settings)
-            with routing.folder(settings) as folder:
-                _shape(connection, basis.found, shards, folder)
+        shards = _shape(connection, basis, settings, logs.size_of(routing.ROUTED, loads))
         coverage.shape_quarantine(connection, logs.sql, every)
         _write_info(connection, build_id, basis, loads)
         progress(why("step_estimating"))
@@ -302,8 +296,21 @@ def _taken_in(state_file: state.State, build_id: str, new: list[str]) -> list[di
     return [{"build_id": build_id, **row} for row in state_file.rows(counted.group_by(c.load_id))]
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, shards: Shards, folder: Path) -> None:
-    """Shape everything, one shard after another; `folder` takes the rows of each meanwhile."""
+def _shape(connection: duckdb.DuckDBPyConnection, basis: _Basis, settings: Settings, log_bytes: int) -> Shards:
+    """Shape what new loads touched, or everything, one shard after another; give the shards."""
+    if basis.is_increment:
+        _shape_touched(connection, basis.found)
+        return Shards()
+    shards = Shards(settings.shards or routing.fitting(log_bytes, settings))
+    with routing.folder(settings) as folder:
+        _shape_shards(connection, basis.found, shards, folder)
+    return shards
+
+
+def _shape_shards(
+    connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, shards: Shards, folder: Path
+) -> None:
+    """Shape everything; `folder` takes the rows of each shard meanwhile."""
     versions.create_tables(connection)
     versions.survivors(connection, versions.DIMENSION_LOGS)
     dimensions.shape_dimensions(connection)
