@@ -138,7 +138,7 @@ def test_a_table_shows_a_shard_at_a_time() -> None:
 
 def test_shards_are_as_many_as_memory_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     given = Settings(memory_mb=1_250)
-    assert [routing.fitting(n * 10**6, given) for n in (0, 300, 400, 1_100, 10**9)] == [1, 1, 2, 4, routing.MOST]
+    assert [routing.fitting(n * 10**6, given) for n in (0, 1_700, 1_800, 4_000, 10**9)] == [1, 1, 2, 4, routing.MOST]
     monkeypatch.setenv("BACKHAUL_SHARDS", "none")
     with pytest.raises(SettingError, match="BACKHAUL_SHARDS=none is no number of shards"):
         Settings()

@@ -71,7 +71,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _in_little(settings: Settings, few_mb: int) -> tuple[int, str]:
     """Make the build anew in little memory, in as many shards as are chosen: the exit code, and what was said last."""
-    given = {**os.environ, "PYTHONPATH": str(ROOT), "BACKHAUL_MEMORY": f"{few_mb}MB"}
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "BACKHAUL_MEMORY": f"{few_mb}MB", "BACKHAUL_KEEP_BUILDS": "5"}
     asked = (
         "import sys; from pathlib import Path; from pipelines.load import load;"
         " from pipelines.settings import Settings; load(Settings(warehouse=Path(sys.argv[1])), rebuild=True)"

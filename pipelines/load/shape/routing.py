@@ -32,7 +32,8 @@ _TIED = {
     "recovery": "recovery_key",
 }
 """What tells versions apart, where two of them may name different orders, returns or parcels."""
-BASE_MB, WORKED = 250, 3  # of memory that shaping takes, however few rows; and by byte of the logs' files
+BASE_MB, SPILLING_MB = 250, 24
+"""What shaping needs of memory, beside what DuckDB spills: so much, and by the square root of the logs' megabytes."""
 MOST = 64
 _BUFFERED = 1 << 16  # rows that wait for a file of each shard
 
@@ -50,7 +51,7 @@ def folder(settings: Settings) -> Iterator[Path]:
 def fitting(log_bytes: int, settings: Settings) -> int:
     """Give the fewest shards, a power of two, of which each can be shaped within the memory of the database."""
     room_mb = max(machine.memory_mb(settings) - BASE_MB, BASE_MB / 4)
-    needed = log_bytes * WORKED / (room_mb * machine.MB)
+    needed = log_bytes / machine.MB / (room_mb / SPILLING_MB) ** 2
     return min(1 << math.ceil(math.log2(needed)), MOST) if needed > 1 else 1
 
 
