@@ -112,11 +112,13 @@ def megabytes(text: str) -> int | None:
     return found
 
 
-def _threads(text: str) -> int | None:
-    if not text.strip():
+def _counted(name: str, what: str) -> int | None:
+    """Read how many of a thing an environment variable asks for; nothing where it says nothing."""
+    text = os.environ.get(name, "").strip()
+    if not text:
         return None
-    if not re.fullmatch(r"[1-9]\d{0,3}", text.strip()):
-        raise SettingError(f"BACKHAUL_THREADS={text[:40]} is no number of threads: write a whole number, 1 at least.")
+    if not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise SettingError(f"{name}={text[:40]} is no number of {what}: write a whole number, 1 at least.")
     return int(text)
 
 
@@ -134,7 +136,8 @@ class Settings:
     `session_hours` how long a sign-in holds. `hook_secrets` is what web hooks are signed with, by the name of the hook,
     `spool_mb` how many megabytes of what they told may wait for a load, `ping_url` the address that is asked for once
     everything on schedule has run well. `warm_minutes` is how much processor time the pages' server may spend on a new
-    build before anybody asks (0: none). `wait_s` is how long a writer waits for another one to end, in seconds.
+    build before anybody asks (0: none). `shards` is in how many parts a build is made, one after another (nothing: as
+    many as its memory asks for). `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -156,7 +159,8 @@ class Settings:
     warm_minutes: float = field(default_factory=lambda: float(os.environ.get("BACKHAUL_WARM_MINUTES", "30")))
     keep_builds: int = field(default_factory=lambda: max(int(os.environ.get("BACKHAUL_KEEP_BUILDS", "3")), 1))
     memory_mb: int | None = field(default_factory=lambda: megabytes(os.environ.get("BACKHAUL_MEMORY", "")))
-    threads: int | None = field(default_factory=lambda: _threads(os.environ.get("BACKHAUL_THREADS", "")))
+    threads: int | None = field(default_factory=lambda: _counted("BACKHAUL_THREADS", "threads"))
+    shards: int | None = field(default_factory=lambda: _counted("BACKHAUL_SHARDS", "shards"))
     wait_s: float = 0.0
 
     @property

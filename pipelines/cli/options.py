@@ -225,6 +225,17 @@ def refuse_password(address: str, variable: str) -> None:
         )
 
 
+def _opened_for(settings: Settings, reader: "Reader") -> "Build":
+    """Open the build that a reader sees; what loads is imported for a scope alone."""
+    if reader.scope:
+        from pipelines.load import within
+
+        return within.opened(settings, reader.scope)
+    from pipelines.warehouse.build import current_build
+
+    return current_build(settings.warehouse)
+
+
 @contextlib.contextmanager
 def opened(warehouse: str) -> Iterator["Build"]:
     """Open the warehouse for reading, within the scope of whom `--as` names."""
@@ -237,12 +248,8 @@ def opened(warehouse: str) -> Iterator["Build"]:
         address, _, schema = warehouse.partition("#")
         build = open_postgresql(address, schema or "backhaul")
     else:
-        from pipelines.load import within
-        from pipelines.warehouse.build import current_build
-
         settings = settings_of(warehouse)
-        reader = reader_of(settings, verb_of_run())
-        build = within.opened(settings, reader.scope) if reader.scope else current_build(settings.warehouse)
+        build = _opened_for(settings, reader_of(settings, verb_of_run()))
     try:
         yield build
     finally:

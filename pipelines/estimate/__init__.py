@@ -21,13 +21,14 @@ from pipelines.estimate import (
     stage_pace,
 )
 from pipelines.settings import Settings
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.touched import ESTIMATED, SHAPED_LEG, TOUCHED
 
 
-def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increment: bool) -> None:
+def run(connection: duckdb.DuckDBPyConnection, settings: Settings, shards: Shards, *, is_increment: bool) -> None:
     """Fill the estimate tables; on an increment only for the keys in the touched_ tables.
 
-    The touched keys' earlier estimates must be gone.
+    The touched keys' earlier estimates must be gone. What is estimated row by row is estimated a shard at a time.
     """
 
     def where(predicate: str) -> str:
@@ -36,13 +37,13 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     leg, lot, returned = (where(p) for p in (SHAPED_LEG, ESTIMATED["return_lot_key"], ESTIMATED["return_key"]))
     credit_match.credit_match(connection, settings)
     calendar.calendar(connection, settings)
-    promises.promises(connection, settings, returned)
+    promises.promises(connection, shards, returned)
     late_refund.late_refunds(connection)
     breach.breach_risk(connection, settings)
     stage_pace.stage_pace(connection, settings)
     lanes.lanes(connection, settings, leg)
-    leg_cost.legs(connection, settings, leg)
-    return_cost.returns(connection, settings, lot)
+    leg_cost.legs(connection, settings, shards, leg)
+    return_cost.returns(connection, settings, shards, lot)
     goods.avoided(connection, lot)
     curves.rates(connection, settings, is_increment=is_increment)
     probability.probability(connection, settings, where(TOUCHED["order_line_key"]))

@@ -24,8 +24,11 @@ from pipelines.estimate.sql import (
 )
 from pipelines.factors import COOLED, Ledger, parameter, parameters
 from pipelines.warehouse.engine import Expression, double, sql_text
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.sql import rows_sql
 
+OF_PARCEL = ("fact_return_leg", "fact_return_line")
+"""Facts that the estimates of a leg look at: of its own parcel alone."""
 FIGURES = ("wtt", "ttw", "wtw", "biogenic")
 """What a factor says of a unit (kg): energy provision, operation, both, and CO2 from biomass beside them."""
 
@@ -60,15 +63,17 @@ def factor_table(connection: Connection, known: Ledger) -> TableClause:
     return table("leg_factor", *(column(n) for n in (*texts, "for_year")), *doubles)
 
 
-def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
+def leg_carbon(connection: Connection, known: Ledger, leg: Any = None, shards: Shards | None = None) -> None:
     """Fill estimate_leg_carbon and estimate_leg_part for legs, with the factors of a ledger.
 
-    Legs are stored rows of fact_return_leg, or all of them.
+    Legs are stored rows of fact_return_leg, or all of them. Movements, and what is stated of more than a leg, are
+    shared once all legs are there.
     """
     leg = wanted(connection, "fact_return_leg", "TRUE") if leg is None else leg
     factor = factor_table(connection, known)
-    connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {transport_sql(leg, factor, known)}")
-    leg_treatment.treat(connection, known, leg, factor)
+    for _ in (shards or Shards()).each(connection, OF_PARCEL, ("estimate_leg_carbon",)):
+        connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {transport_sql(leg, factor, known)}")
+        leg_treatment.treat(connection, known, leg, factor)
     _rounds_by_tonne_km(connection)
     _share_movements(connection)
     leg_own.use(connection)

@@ -6,7 +6,7 @@ from sqlalchemy import Select, and_, case, false, func, null, or_, select
 from sqlalchemy.sql.expression import FromClause
 
 from models import cost
-from pipelines.estimate.leg_carbon import leg_carbon
+from pipelines.estimate.leg_carbon import OF_PARCEL, leg_carbon
 from pipelines.estimate.sql import (
     Connection,
     euro_rate,
@@ -20,17 +20,20 @@ from pipelines.estimate.sql import (
 from pipelines.factors import ledger, parameter, parameters
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.shards import Shards
 
 
-def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
+def legs(connection: Connection, settings: Settings, shards: Shards, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for some legs.
 
     Those matching `where_leg`, a predicate on fact_return_leg.
     """
     leg = wanted(connection, "fact_return_leg", where_leg)
-    leg_carbon(connection, ledger(settings), leg)
+    leg_carbon(connection, ledger(settings), leg, shards)
     has_cards = bool(connection.execute("SELECT count(*) FROM dim_rate_card").fetchall()[0][0])
-    fill(connection, "estimate_leg_cost", _leg_cost(leg, euro_rates(connection), has_cards=has_cards))
+    rates = euro_rates(connection)
+    for _ in shards.each(connection, OF_PARCEL, ("estimate_leg_cost",)):
+        fill(connection, "estimate_leg_cost", _leg_cost(leg, rates, has_cards=has_cards))
 
 
 def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[Any]:

@@ -18,8 +18,9 @@ works. Goods or proof that come later still make the refund due within the day t
 
 import duckdb
 
-from pipelines.settings import Settings, data_path
+from pipelines.settings import data_path
 from pipelines.warehouse.rules import STAGES, lot_stages
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.sql import read_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
@@ -147,7 +148,7 @@ _COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, star
         country, channel, category, brand, method, carrier, place_id"""
 
 
-def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_return: str) -> None:
+def promises(connection: duckdb.DuckDBPyConnection, shards: Shards, where_return: str) -> None:
     """Insert estimate_promise for returns matching `where_return` (a predicate on return_key).
 
     Each parcel of a return has its own clocks, and each line its own policy version (docs/decisions/0042). A clock
@@ -159,8 +160,14 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
 
     Dates that cannot be give no judgement: the row stays, with its `date_fault`.
     """
-    del settings
     where_return = _tracking(connection, where_return)
+    for _ in shards.each(connection, ("fact_return_line", "fact_promised_date"), ("estimate_promise",)):
+        _promised(connection, where_return)
+    _coverage(connection)
+
+
+def _promised(connection: duckdb.DuckDBPyConnection, where_return: str) -> None:
+    """Insert estimate_promise for the returns of fact_return_line that match `where_return`."""
     _promised_returns(connection, where_return)
     _zone_hours(connection)
     _refund_terms(connection)
@@ -174,7 +181,6 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         _dated_promises(connection, placed, of_split=True)
     connection.execute("RESET disabled_optimizers")
     _promised_dates(connection, described, where_return)
-    _coverage(connection)
     for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
         connection.execute(f"DROP TABLE {name}")
 

@@ -11,9 +11,20 @@ from pipelines.estimate.sql import Connection, euro_rates, fill, keep, wanted
 from pipelines.factors import ledger
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import double
+from pipelines.warehouse.shards import Shards
+
+_OF_LOT = (
+    "fact_return_line",
+    "fact_order_line",
+    "fact_return_leg",
+    "fact_recovery",
+    "estimate_leg_carbon",
+    "estimate_leg_cost",
+)
+"""What the carbon and the cost of a lot follow from, beside the prices of its style: rows of its own shard."""
 
 
-def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
+def returns(connection: Connection, settings: Settings, shards: Shards, where_lot: str) -> None:
     """Fill estimate_return_carbon and estimate_return_cost for some lots.
 
     Those matching `where_lot`, a predicate on fact_return_line.
@@ -25,7 +36,14 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     few = lot if isinstance(lot, TableClause) else None
     price = keep(connection, "style_price", style_price(few))
     rates = euro_rates(connection)
-    basis = keep(connection, "lot_basis", lot_basis(lot, price, rates, is_whole=few is None))
+    for _ in shards.each(connection, _OF_LOT):
+        _fill(connection, keep(connection, "lot_basis", lot_basis(lot, price, rates, is_whole=few is None)), rates)
+    connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
+    list_factors(connection, ledger(settings))
+
+
+def _fill(connection: Connection, basis: TableClause, rates: dict[str, float]) -> None:
+    """Insert the carbon and the cost of lots from their basis."""
     fill(
         connection,
         "estimate_return_carbon",
@@ -39,5 +57,3 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
         ).where(basis.c.unknown_legs.is_not(None)),
     )
     fill(connection, "estimate_return_cost", union_all(*components(basis, rates)))
-    connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
-    list_factors(connection, ledger(settings))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 import duckdb
@@ -24,6 +25,7 @@ from pipelines.load.shape import (
     promised_dates,
     refunds,
     return_lines,
+    routing,
     touched,
     versions,
 )
@@ -31,9 +33,22 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, sql, star, state, state_tables
 from pipelines.warehouse import touched as touched_warehouse
 from pipelines.warehouse.log_files import Logs
+from pipelines.warehouse.shards import Shards
 from pipelines.why import why
 
 KEPT_BUILDS = 200  # builds whose checks and rows are remembered
+SHAPED = (
+    "fact_order_line",
+    "fact_return_line",
+    "fact_return_event",
+    "fact_return_leg",
+    "fact_refund",
+    "fact_refund_line",
+    "fact_recovery",
+    "fact_promised_date",
+    "dim_customer",
+)
+"""Tables that are shaped a shard at a time."""
 GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
 
 
@@ -152,19 +167,17 @@ def _build_once(
         progress(why("step_logs"))
         versions.open_logs(connection, logs, loads, new, restored)
         basis = _basis(connection, settings, is_copy=draft.is_copy, is_whole=is_whole)
-        if not basis.is_increment:
-            if draft.is_copy:
-                connection.close()
-                draft.empty()
-                connection = draft.open()
-                versions.open_logs(connection, logs, loads, new, restored)
-            versions.survivors(connection)
+        if draft.is_copy and not basis.is_increment:
+            connection.close()
+            draft.empty()
+            connection = draft.open()
+            versions.open_logs(connection, logs, loads, new, restored)
         progress(why("step_shaping"))
-        _shape(connection, basis.found, basis.is_increment)
+        shards = _shape(connection, basis, settings, logs.size_of(routing.ROUTED, loads))
         coverage.shape_quarantine(connection, logs.sql, every)
         _write_info(connection, build_id, basis, loads)
         progress(why("step_estimating"))
-        estimate.run(connection, settings, is_increment=basis.is_increment)
+        estimate.run(connection, settings, shards, is_increment=basis.is_increment)
         progress(why("step_checking"))
         results = checks.run(connection, is_increment=basis.is_increment)
         at = state.now()
@@ -283,48 +296,76 @@ def _taken_in(state_file: state.State, build_id: str, new: list[str]) -> list[di
     return [{"build_id": build_id, **row} for row in state_file.rows(counted.group_by(c.load_id))]
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, is_increment: bool) -> None:
-    if not is_increment:
-        versions.create_tables(connection)
-        dimensions.shape_dimensions(connection)
-        lookups.look_up(connection, found.currency, is_increment=False)
+def _shape(connection: duckdb.DuckDBPyConnection, basis: _Basis, settings: Settings, log_bytes: int) -> Shards:
+    """Shape what new loads touched, or everything, one shard after another; give the shards."""
+    if basis.is_increment:
+        _shape_touched(connection, basis.found)
+        return Shards()
+    shards = Shards(settings.shards or routing.fitting(log_bytes, settings))
+    with routing.folder(settings) as folder:
+        _shape_shards(connection, basis.found, shards, folder)
+    return shards
+
+
+def _shape_shards(
+    connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, shards: Shards, folder: Path
+) -> None:
+    """Shape everything; `folder` takes the rows of each shard meanwhile."""
+    versions.create_tables(connection)
+    versions.survivors(connection, versions.DIMENSION_LOGS)
+    dimensions.shape_dimensions(connection)
+    lookups.look_up(connection, found.currency, is_increment=False)
+    if shards.count > 1:
+        routing.route(connection, shards.count, folder)
+    for shard in shards.each_apart(connection, SHAPED):
+        rows = "all" if shards.count == 1 else f"shard{shard}"
+        versions.survivors(connection, routing.ROUTED, rows)
         touched.relate(connection, is_increment=False)
         order_lines.shape_order_lines(connection, found)
         return_lines.shape_return_lines(connection, found)
         parcels.shape_legs(connection, found)
-        parcels.shape_carrier_money(connection, found)
         refunds.shape_refunds(connection, found)
         return_lines.shape_recoveries(connection, found)
         promised_dates.shape_promised_dates(connection)
-    else:
-        line, of_return, parcel, refund = touched_warehouse.TOUCHED.values()
-        touched.narrow(connection)
-        touched.touch_estimated(connection)
-        leg, lot, returned = touched_warehouse.ESTIMATED.values()
-        connection.execute(f"""
-            DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
-            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE
-                FROM estimate_avoided_carbon WHERE {lot};
-            DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_part WHERE {leg};
-            DELETE FROM estimate_leg_cost WHERE {leg};
-            DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE
-                FROM fact_return_event WHERE {of_return};
-            DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE
-                FROM fact_refund WHERE {refund};
-            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE
-                FROM fact_promised_date WHERE {of_return};
-            DELETE FROM build_info;
-        """)
-        lookups.look_up(connection, found.currency, is_increment=True)
-        order_lines.shape_order_lines(connection, found, line)
-        touched.relate(connection, is_increment=True)
-        return_lines.shape_return_lines(connection, found, of_return)
-        parcels.shape_legs(connection, found, parcel)
-        refunds.shape_refunds(connection, found, refund, of_return)
-        return_lines.shape_recoveries(connection, found, of_return)
-        promised_dates.shape_promised_dates(connection, of_return)
-        touched.touch_estimated(connection)
-    coverage.shape_seen(connection, is_increment=is_increment)
+        coverage.shape_customers(connection)
+    parcels.shape_carrier_money(connection, found)
+    coverage.shape_seen(connection, "all")
+
+
+def _shape_touched(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs) -> None:
+    """Shape anew what new loads touched, in a copy of the last build."""
+    line, of_return, parcel, refund = touched_warehouse.TOUCHED.values()
+    touched.narrow(connection)
+    touched.touch_estimated(connection)
+    leg, lot, returned = touched_warehouse.ESTIMATED.values()
+    connection.execute(f"""
+        DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
+        DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE
+            FROM estimate_avoided_carbon WHERE {lot};
+        DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_part WHERE {leg};
+        DELETE FROM estimate_leg_cost WHERE {leg};
+        DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE
+            FROM fact_return_event WHERE {of_return};
+        DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE
+            FROM fact_refund WHERE {refund};
+        DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE
+            FROM fact_promised_date WHERE {of_return};
+        DELETE FROM build_info;
+    """)
+    lookups.look_up(connection, found.currency, is_increment=True)
+    order_lines.shape_order_lines(connection, found, line)
+    touched.relate(connection, is_increment=True)
+    return_lines.shape_return_lines(connection, found, of_return)
+    parcels.shape_legs(connection, found, parcel)
+    refunds.shape_refunds(connection, found, refund, of_return)
+    return_lines.shape_recoveries(connection, found, of_return)
+    promised_dates.shape_promised_dates(connection, of_return)
+    touched.touch_estimated(connection)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE seen_customer AS SELECT DISTINCT customer_key FROM all_order_line WHERE {line}
+    """)
+    coverage.shape_customers(connection, "customer_key IN (SELECT customer_key FROM seen_customer)")
+    coverage.shape_seen(connection, "new")
 
 
 def _write_info(

@@ -25,6 +25,7 @@ from pipelines.warehouse import build, schema, sql, star, state
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.scope import EVERYTHING, Scope
+from pipelines.warehouse.shards import Shards
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -152,7 +153,7 @@ def _make(settings: Settings, base: Path, path: Path, cut: Scope, scope: Scope) 
         _known(connection)
         _describe(connection, scope)
         _open_lines(connection, settings)
-        estimate.run(connection, settings, is_increment=False)
+        estimate.run(connection, settings, Shards(), is_increment=False)
         for table, condition in _ALLOCATED.items():
             _take(connection, table, condition)
         if "brand" in cut.allowed:

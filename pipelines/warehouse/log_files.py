@@ -6,7 +6,7 @@ how many it holds.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class Logs:
         """Add up the bytes of the files of a log that hold rows of loads; of one that is gone nothing."""
         files = [self.folder / path for path in self._held(thing, loads)]
         return sum(file.stat().st_size for file in files if file.is_file())
+
+    def size_of(self, things: Iterable[str], loads: Sequence[str]) -> int:
+        """Add up the bytes of the files of some logs."""
+        return sum(self.size(thing, loads) for thing in things)
 
     def sql(self, thing: str, loads: Sequence[str]) -> str:
         """Write what to read for the rows that loads wrote to a log, to stand after FROM.

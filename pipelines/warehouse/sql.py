@@ -23,7 +23,12 @@ from pipelines.settings import Settings, data_path, is_running
 from pipelines.warehouse import machine
 
 FLOATING = ("DOUBLE", "FLOAT")  # types that hold what is no number
-CHANGEABLE = ("preserve_insertion_order", "max_vacuum_tasks", "disabled_optimizers")  # by a locked connection
+CHANGEABLE = (  # by a locked connection
+    "preserve_insertion_order",
+    "max_vacuum_tasks",
+    "disabled_optimizers",
+    "partitioned_write_flush_threshold",
+)
 BASE_MB, WORKER_MB = (
     300,
     100,

@@ -14,19 +14,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
-
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.sql import SPILLED
+from tests.compared import compared
 from tests.evidence import Claim
 
 ROOT = Path(__file__).parents[2]
 KEY = b"a key for tests, 32 bytes long.."
 BESIDE_MB = 700  # of Python, its libraries and what a model trains on, beside the database
-PASSING = ("build_info", "build_load")  # tables that name loads and builds
-OF_LOAD = ("load_id", "landed_at", "build_id", "created_at", "fitted_at", "trained_at", "exported_at")
 _LEFT = re.compile(r"about (\d+) to (\d+) (s|min) left")
 
 
@@ -62,28 +59,10 @@ def _loaded(files: Path, settings: Settings, memory: str) -> tuple[float, list[t
     return peak, [(end - at, least, most) for at, least, most in told]
 
 
-def differing(ours: Path, theirs: Path) -> tuple[int, list[str]]:
+def _differing(ours: Path, theirs: Path) -> tuple[int, list[str]]:
     """Compare two builds row by row, floats to nine digits; give the rows compared and the tables that differ."""
-    rows, wrong = 0, []
-    with duckdb.connect() as connection:
-        for name, path in (("a", ours), ("b", theirs)):
-            connection.execute(f"ATTACH '{path}' AS {name} (READ_ONLY)")
-        tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'a' ORDER BY 1"
-        for (table,) in connection.execute(tables).fetchall():
-            if table in PASSING:
-                continue
-            types = {r[0]: r[1] for r in connection.execute(f"DESCRIBE a.{table}").fetchall() if r[0] not in OF_LOAD}
-            digits = 'round("{0}", (9 - ceil(log10(greatest(abs("{0}"), 1e-12))))::INTEGER)'
-            listed = ", ".join(digits.format(n) if kind == "DOUBLE" else f'"{n}"' for n, kind in types.items())
-            of = {name: f"SELECT {listed} FROM {name}.{table}" for name in ("a", "b")}
-            sides = ((of["a"], of["b"]), (of["b"], of["a"]))
-            counts = (f"SELECT count(*) FROM ({one} EXCEPT ALL {other})" for one, other in sides)
-            apart = sum(connection.execute(query).fetchall()[0][0] for query in counts)
-            count = connection.execute(f"SELECT count(*) FROM a.{table}").fetchall()[0][0]
-            rows += count
-            if apart > max(2, count / 10_000):  # a sum in another order may round the ninth digit the other way
-                wrong.append(f"{table}: {apart} of {count} rows")
-    return rows, wrong
+    tables = list(compared(ours, theirs))
+    return sum(t.rows for t in tables), [f"{t.name}: {t.apart} of {t.rows} rows" for t in tables if t.apart]
 
 
 def _killed(files: Path, settings: Settings, memory: str) -> int:
@@ -113,11 +92,11 @@ def claims(lines: int = 300_000, few_mb: int = 800) -> Iterator[Claim]:
         much, little, killed = (_settings(folder, name) for name in ("much", "little", "killed"))
         _, told = _loaded(files, much, "")
         peak, again = _loaded(files, little, f"{few_mb}MB")
-        rows, wrong = differing(_build(much), _build(little))
+        rows, wrong = _differing(_build(much), _build(little))
         shutil.rmtree(little.warehouse)
         left = _killed(files, killed, "300MB")
         _loaded(files, killed, "300MB")
-        more, wrong_after = differing(_build(much), _build(killed))
+        more, wrong_after = _differing(_build(much), _build(killed))
         still = list(killed.warehouse.glob(f"{SPILLED}*"))
     print(*wrong, *wrong_after, sep="\n")
     yield Claim(

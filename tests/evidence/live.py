@@ -1,8 +1,9 @@
 """Live data in: a shop that runs by itself.
 
 Web hooks, interfaces and databases that are killed, faulty and in disorder are held against what they were made from;
-quarantine, history and a week of scheduled loads against counts made apart; a crowd reads while loads publish. Parts
-can be run alone, `python -m tests.evidence.live receiver week`, and are kept (`tests.evidence._kept`).
+quarantine, history and a week of scheduled loads against counts made apart; a crowd reads while loads publish; a build
+made in little memory, or in shards, against that made at once. Parts can be run alone,
+`python -m tests.evidence.live receiver week`, and are kept (`tests.evidence._kept`).
 """
 
 import sys
@@ -17,6 +18,8 @@ from tests.evidence import (
     _live_pull,
     _live_quarantine,
     _live_receiver,
+    _live_scale,
+    _live_shards,
     _live_week,
 )
 
@@ -26,6 +29,8 @@ PARTS = {
     "database": _live_database.claims,
     "history": _live_history.claims,
     "pull": _live_pull.claims,
+    "scale": _live_scale.claims,
+    "shards": _live_shards.claims,
     "week": _live_week.claims,
     "crowd": _live_crowd.claims,
 }

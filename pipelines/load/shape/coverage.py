@@ -9,7 +9,6 @@ import duckdb
 from pipelines.load.verdicts import quarantine_of
 from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.sql import identity_of, key_sql, quote
-from pipelines.warehouse.touched import TOUCHED
 from pipelines.warehouse.vocabulary import FACT_OF
 
 OF_LINE = {
@@ -71,15 +70,14 @@ TIMES = {
 """The time of a log's rows that tells how fresh they are."""
 
 
-def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
-    """Fill what follows from the facts: customers, carrier services, freshness and coverage.
+def shape_seen(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """Fill what follows from the facts: carrier services, freshness and coverage.
 
     A source whose return events or refunds are all taken back knows of them: there are none. One that tells line by
-    line what its refunds were for knows which units are not refunded. An increment looks at the customers of touched
-    order lines only, and adds what new loads brought to the freshness there was.
+    line what its refunds were for knows which units are not refunded. Freshness adds what the views `<rows>_<thing>`
+    hold to what there was.
     """
-    _customers(connection, f"WHERE {TOUCHED['order_line_key']}" if is_increment else "")
-    _freshness(connection, "new" if is_increment else "all")
+    _freshness(connection, rows)
     shape_known(connection)
 
 
@@ -89,11 +87,10 @@ def shape_known(connection: duckdb.DuckDBPyConnection) -> None:
     _fill_coverage(connection)
 
 
-def _customers(connection: duckdb.DuckDBPyConnection, of_touched: str) -> None:
-    """Fill dim_customer anew for the customers of order lines matching `of_touched`."""
+def shape_customers(connection: duckdb.DuckDBPyConnection, where: str = "TRUE") -> None:
+    """Fill dim_customer anew for customers matching `where`, a predicate on customer_key, from their order lines."""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE seen_customer AS SELECT DISTINCT customer_key FROM all_order_line {of_touched};
-        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM seen_customer);
+        DELETE FROM dim_customer WHERE {where};
         INSERT INTO dim_customer BY NAME
         SELECT
             customer_key,
@@ -102,7 +99,7 @@ def _customers(connection: duckdb.DuckDBPyConnection, of_touched: str) -> None:
             arg_min(customer_area, (ordered_at, order_line_key)) AS area,
             min(ordered_at)::DATE AS first_ordered_on
         FROM current_order_line
-        WHERE customer_key IN (SELECT customer_key FROM seen_customer)
+        WHERE customer_key IS NOT NULL AND {where}
         GROUP BY 1;
     """)
 
