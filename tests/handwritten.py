@@ -48,16 +48,17 @@ _SHARE = "if(clock IS NULL OR clock::DATE > t, 0, coalesce(floor(e.share * 100 +
 _DOUBT = "coalesce(e.doubt, 0) AS doubt"
 
 
-def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = None) -> str:
+def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = None, *, by_category: bool = True) -> str:
     """Weigh units by the share of their returns that should be back at their age (in hundredths).
 
-    `more` are further sums. Few groups: units are counted by the day their clock started before the curve is joined.
+    `more` are further sums; `by_category` keeps categories apart. Few groups: units are counted by the day their clock
+    started before the curve is joined.
     """
     extra = more or {}
     cell = "clock_started_at::DATE AS clock, source, category, channel, window_days, window_ends_on"
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
     of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
-    family = "c.category AS family, " if extra else ""
+    family = "c.category AS family, " if by_category else ""
     sums = ", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))
     return f"""SELECT c.{by}, {family}{_SHARE}, {_DOUBT}, {sums}
         FROM (SELECT {group}, {cell}, {", ".join(of_orders)} FROM fact_order_line GROUP BY ALL
@@ -193,7 +194,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ),
     ),
     "observed_return_rate": (("category",), _per_sold("category", "returned", _BACK)),
-    "maturity": (("channel",), _developed("channel", "channel")),
+    "maturity": (("channel",), _developed("channel", "channel", by_category=False)),
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
     "underlying_return_rate": (("category",), _developed("category", "category")),
     "returns_to_come": (("country",), _developed("country", "country")),

@@ -28,6 +28,7 @@ from pipelines.estimate.return_cost import returns
 from pipelines.factors import factors, parameter, vintage
 from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings, data_path
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.sql import key_sql
 
 POSITIVE = st.floats(1e-3, 1e4)
@@ -281,8 +282,8 @@ def build() -> duckdb.DuckDBPyConnection:
         LEFT JOIN dim_place p ON p.place_key = a LEFT JOIN dim_place q ON q.place_key = b;
     """)
     lanes(connection, Settings())
-    legs(connection, Settings(), "TRUE")
-    returns(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
+    returns(connection, Settings(), Shards(), "TRUE")
     return connection
 
 
@@ -378,8 +379,8 @@ def test_touched_parcels_alone_give_the_same(build: duckdb.DuckDBPyConnection) -
         f"DELETE FROM estimate_return_carbon WHERE {of_lots}; DELETE FROM estimate_return_cost WHERE {of_lots}"
     )
     lanes(build, Settings())
-    legs(build, Settings(), of_parcel)
-    returns(build, Settings(), of_lots)
+    legs(build, Settings(), Shards(), of_parcel)
+    returns(build, Settings(), Shards(), of_lots)
     assert [build.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables] == before
 
 
@@ -388,8 +389,8 @@ def test_a_build_without_legs() -> None:
     connection = duckdb.connect()
     create_tables(connection)
     lanes(connection, Settings())
-    legs(connection, Settings(), "TRUE")
-    returns(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
+    returns(connection, Settings(), Shards(), "TRUE")
     counts = [
         connection.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0]
         for t in ("estimate_leg_carbon", "estimate_return_carbon", "factor_set")

@@ -13,6 +13,7 @@ from pipelines.estimate.leg_cost import legs
 from pipelines.estimate.return_cost import returns
 from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
+from pipelines.warehouse.shards import Shards
 
 MONEY = st.floats(0, 1e5)
 
@@ -122,8 +123,8 @@ def build() -> duckdb.DuckDBPyConnection:
         connection.execute(
             f"INSERT INTO fact_return_line ({', '.join(values)}) VALUES ({', '.join('?' * len(given))})", given
         )
-    legs(connection, Settings(), "TRUE")
-    returns(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
+    returns(connection, Settings(), Shards(), "TRUE")
     return connection
 
 

@@ -35,6 +35,7 @@ from pipelines.metrics import Question
 from pipelines.metrics.finish.doubt import inputs, rests_on, spreads
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.sql import key_sql
 from pipelines.warehouse.star import STAR
 
@@ -380,7 +381,7 @@ def moved(complete: bool) -> duckdb.DuckDBPyConnection:
         FROM (VALUES (1, 1.0, 2), (2, 3.0, 3), (3, 2.0, 3)) v(leg_key, mass_kg, b) WHERE {complete} OR leg_key < 3;
     """)
     lanes(connection, Settings())
-    legs(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
     return connection
 
 
@@ -407,7 +408,7 @@ def test_sharing_again_changes_nothing() -> None:
     connection = moved(complete=True)
     before = connection.execute("SELECT * FROM estimate_leg_carbon ORDER BY leg_key").fetchall()
     connection.execute("DELETE FROM estimate_leg_carbon WHERE leg_key = 1")
-    legs(connection, Settings(), "leg_key = 1")
+    legs(connection, Settings(), Shards(), "leg_key = 1")
     assert connection.execute("SELECT * FROM estimate_leg_carbon ORDER BY leg_key").fetchall() == before
 
 
@@ -431,7 +432,7 @@ def test_a_given_distance_is_adjusted_by_what_it_is() -> None:
             (3, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'great_circle'), (4, 1,
                 'transport', 'trunk', '2025-03-01', 'air', 'air_short', 1, 100, 'great_circle');
     """)
-    legs(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
     rows = connection.execute(
         "SELECT distance_km, distance_adjustment, distance_status, kg_co2e FROM estimate_leg_carbon ORDER BY leg_key"
     ).fetchall()
@@ -455,7 +456,7 @@ def test_reused_packaging_and_trips_without_a_mode() -> None:
             (3, 1, 'activity', 'customer_trip', '2025-03-01', NULL, NULL, NULL, 10, 'FR'), (4, 1, 'activity',
                 'packaging', '2025-03-01', NULL, 'goat skin', 0.3, NULL, 'FR');
     """)
-    legs(connection, Settings(), "TRUE")
+    legs(connection, Settings(), Shards(), "TRUE")
     rows = connection.execute("SELECT kg_co2e, activity, status FROM estimate_leg_carbon ORDER BY leg_key").fetchall()
     assert rows[0] == (pytest.approx(2.5775717 / 50), "packaging", "measured")
     assert rows[1][0] == 0

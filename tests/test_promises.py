@@ -21,6 +21,7 @@ from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import statement_sql
 from pipelines.warehouse.rules import promise_state
+from pipelines.warehouse.shards import Shards
 from pipelines.warehouse.star import STAR
 from tests.evidence import _promises_calendar as slow
 from tests.evidence import _promises_legal as legal
@@ -176,7 +177,7 @@ def add(build: duckdb.DuckDBPyConnection, return_key: int, lot: int = 0, **stage
 
 
 def filled(build: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], dict[str, Any]]:
-    promises(build, Settings(), "TRUE")
+    promises(build, Shards(), "TRUE")
     names = [c.name for c in STATE.columns]
     rows = [
         dict(zip(names, row, strict=True))
@@ -440,11 +441,11 @@ def test_a_carrier_that_never_scans_is_judged_by_its_own_habit(build: duckdb.Duc
     for key in (30, 31, 32, 33, 34):
         add(build, key, **asked, **done, carrier="Silent", carrier_scan_at="2025-04-02 09:00")
     build.execute("DELETE FROM estimate_promise WHERE return_key >= 30")
-    promises(build, Settings(), "return_key IN (SELECT unnest([30, 31, 32, 33, 34]))")
+    promises(build, Shards(), "return_key IN (SELECT unnest([30, 31, 32, 33, 34]))")
     assert states(build, "2025-06-30 22:00")[5, "whole"] == "undetermined"
     incremental = sorted(build.execute("SELECT * FROM estimate_promise").fetchall(), key=str)
     build.execute("DELETE FROM estimate_promise")
-    promises(build, Settings(), "TRUE")
+    promises(build, Shards(), "TRUE")
     assert incremental == sorted(build.execute("SELECT * FROM estimate_promise").fetchall(), key=str)
 
 
@@ -519,7 +520,7 @@ def test_each_parcel_of_a_split_return_has_its_own_clocks(build: duckdb.DuckDBPy
     assert states(build, "2025-04-10 12:00")[2, "refund"] == "undetermined"
     assert states(build, "2025-04-09 12:00")[1, "refund"] == "undetermined"
     build.execute("DELETE FROM estimate_promise WHERE return_key IN (1, 3)")
-    promises(build, Settings(), "return_key IN (1, 3)")
+    promises(build, Shards(), "return_key IN (1, 3)")
     again = {key: state for key, state in states(build, "2025-04-30 12:00").items() if key[1] == "refund"}
     assert again == {key: state for key, state in at.items() if key[1] == "refund"}
 
@@ -598,7 +599,7 @@ def test_thousands_of_durations_over_ten_years_take_little_memory() -> None:
                 received_at + INTERVAL 2 DAY AS refunded_at, received_at::DATE AS requested_on FROM range(10324) t(i);
     """)
     calendar(connection, Settings())
-    promises(connection, Settings(), "TRUE")
+    promises(connection, Shards(), "TRUE")
     counted = connection.execute(
         "SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM"
         " estimate_promise"
@@ -612,7 +613,7 @@ def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection)
     add(build, 2, requested_at="2025-04-01 09:00")
     filled(build)
     build.execute("DELETE FROM estimate_promise")
-    promises(build, Settings(), "return_key IN (SELECT 2)")
+    promises(build, Shards(), "return_key IN (SELECT 2)")
     assert build.execute("SELECT DISTINCT return_key FROM estimate_promise").fetchall() == [(2,)]
 
 

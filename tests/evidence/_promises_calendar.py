@@ -19,6 +19,7 @@ from pipelines.estimate.calendar import calendar
 from pipelines.estimate.promises import promises
 from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
+from pipelines.warehouse.shards import Shards
 from tests.evidence import Claim
 
 INTERVALS = 100_000
@@ -142,7 +143,7 @@ def mismatches(count: int, seed: int) -> tuple[int, int, list[str]]:
                 AS received_at, began_at + INTERVAL 400 DAY AS refunded_at, began_at::DATE AS requested_on FROM drawn
     """)
     calendar(connection, Settings())
-    promises(connection, Settings(), "TRUE")
+    promises(connection, Shards(), "TRUE")
     found = dict(
         connection.execute("SELECT return_key, due_at FROM estimate_promise WHERE promise_id = 'p'").fetchall()
     )
