@@ -27,6 +27,7 @@ from pipelines.access import OWNER, Reader, load_readers
 from pipelines.cli.pages import environment
 from pipelines.errors import BackhaulError
 from pipelines.metrics import handed
+from pipelines.metrics.sums import Habit
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
 
@@ -130,6 +131,7 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
+    Habit.of_every_value = True
     told: dict[queries.Source, set[Hashable]] = {}
     for source, views in _to_open(warehouse, addresses):
         _tell_build(connection, source)

@@ -28,6 +28,7 @@ from pipelines.metrics.declare import BoundQuestion, Metric, measure
 from pipelines.metrics.facts.conditions import returned, sold
 from pipelines.metrics.finish import final, shares
 from pipelines.metrics.question import ANYTHING, Day, Question, as_instant
+from pipelines.metrics.sums import summed
 from pipelines.warehouse.engine import Build
 from pipelines.why import why
 
@@ -195,7 +196,10 @@ def _coming(
 
 
 def _fetched(build: Build, asked: BoundQuestion) -> pd.DataFrame:
-    return build.fetch(statement(asked))
+    """Sum sales and returns by what their development depends on, for all values of a single filter at once."""
+    columns = [m.name for m in asked.metric.measures]
+    name = "to come", tuple(columns), asked.metric.wrap is None
+    return summed(build, asked, statement, name, columns, is_short=False, is_plain=True)
 
 
 def accrual(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, union_all
+from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, tuple_, union_all
 
 from models import curves as curves_models
 from models import rates as rate_models
@@ -366,33 +366,18 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
     A unit's chance to be back by then is that of its category's units whose clock started in the same week.
     """
     basket = _baskets(_lines_then(build, at))
-    whole = (
+    sums = build.fetch(
         select(
-            basket.c.order_key,
-            func.sum(basket.c.residual).label("residual"),
+            basket.c.category,
+            basket.c.is_whole,
+            func.sum(basket.c.residual * basket.c.residual).label("square"),
             func.sum(basket.c.variance).label("variance"),
-        )
-        .group_by(basket.c.order_key)
-        .subquery("whole")
+        ).group_by(basket.c.category, basket.c.is_whole)
     )
-    found: dict[str | None, float] = {}
-    parts = [
-        select(
-            *names, func.sum(x.c.residual * x.c.residual).label("square"), func.sum(x.c.variance).label("variance")
-        ).group_by(*names)
-        for x, names in ((basket, [basket.c.category]), (whole, []))
-    ]
-    for sums in map(build.fetch, parts):
-        names = sums["category"] if "category" in sums else [None] * len(sums)
-        for name, top, bottom in zip(names, sums["square"], sums["variance"], strict=True):
-            if (
-                bottom
-                and bottom > 0
-                and (name is None or not pd.isna(name))
-                and not (name is None and "category" in sums)
-            ):
-                found[name] = max(float(top) / float(bottom), 1.0)
-    return found
+    sums = sums[(sums["variance"] > 0) & ((sums["is_whole"] == 1) | sums["category"].notna())]
+    effects = (sums["square"] / sums["variance"]).clip(lower=1.0)
+    names = sums["category"].where(sums["is_whole"] == 0, None)
+    return {None if pd.isna(name) else str(name): float(x) for name, x in zip(names, effects, strict=True)}
 
 
 def _lines_then(build: Build, at: datetime) -> Any:
@@ -422,12 +407,12 @@ def _lines_then(build: Build, at: datetime) -> Any:
         )
         .select_from(orders.outerjoin(back, back.c.line == c.order_line_key))
         .where(*filters(ORDERS, question, now), c.units_sold > 0, c.clock_started_at <= now.at)
-        .subquery("line")
+        .cte("line")
     )
 
 
 def _baskets(line: Any) -> Any:
-    """Give the units of each order and category that came back beyond their week's rate, and their variance."""
+    """Give the units of each order, and of its categories, that came back beyond their week's rate; their variance."""
     rate = (
         select(line.c.category, line.c.week, (func.sum(line.c.returned) / func.sum(line.c.units)).label("rate"))
         .group_by(line.c.category, line.c.week)
@@ -435,8 +420,8 @@ def _baskets(line: Any) -> Any:
     )
     return (
         select(
-            line.c.order_key,
             line.c.category,
+            func.grouping(line.c.category).label("is_whole"),
             func.sum(line.c.returned - rate.c.rate * line.c.units).label("residual"),
             func.sum(line.c.units * rate.c.rate * (double(1) - rate.c.rate)).label("variance"),
         )
@@ -449,6 +434,6 @@ def _baskets(line: Any) -> Any:
                 ),
             )
         )
-        .group_by(line.c.order_key, line.c.category)
+        .group_by(func.grouping_sets(tuple_(line.c.order_key, line.c.category), tuple_(line.c.order_key)))
         .subquery("basket")
     )

@@ -97,23 +97,16 @@ def recovery_rates(build: Build) -> pd.DataFrame:
 
     Columns: disposition, category, n, rate (share of the net price), low, high (90%).
     """
-    found = fetched(build)
-    found["share"] = found["got"] / found["net"]
-    rows = []
-    for (disposition, category), part in found.groupby(["disposition", "category"], dropna=False):
-        if len(part) >= _ENOUGH:
-            mean, error = float(part["share"].mean()), float(part["share"].std(ddof=1) / np.sqrt(len(part)))
-            rows.append(
-                (
-                    disposition,
-                    category,
-                    len(part),
-                    mean,
-                    mean - two_sided_z(0.9) * error,
-                    mean + two_sided_z(0.9) * error,
-                )
-            )
-    return pd.DataFrame(rows, columns=["disposition", "category", "n", "rate", "low", "high"])
+    if "recovery_rates" not in build.cache:
+        f = fetched().c
+        share = double(f.got / f.net)
+        columns = [func.count().label("n"), func.avg(share).label("rate"), func.stddev_samp(share).label("spread")]
+        query = select(f.disposition, f.category, *columns).group_by(f.disposition, f.category)
+        found = build.fetch(query.having(func.count() >= _ENOUGH).order_by(f.disposition, f.category))
+        half = two_sided_z(0.9) * found.pop("spread") / np.sqrt(found["n"])
+        build.cache["recovery_rates"] = found.assign(low=found["rate"] - half, high=found["rate"] + half)
+    rates: pd.DataFrame = build.cache["recovery_rates"]
+    return rates.copy()
 
 
 def dispose(
@@ -243,7 +236,8 @@ def _values(
 
     def share(route: str) -> np.ndarray[Any, Any]:
         usual = parameter("recovery", route)
-        return np.array([measured.get((route, c), usual) for c in items["category"]], dtype=float)
+        known = {c: measured.get((route, c), usual) for c in items["category"].unique()}
+        return items["category"].map(known).fillna(usual).to_numpy(float)
 
     gains = {
         "as_new": net * left(parameter("resale_days")) - repack,
@@ -287,7 +281,7 @@ def _plan(items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, limits
     made = np.nan_to_num(items["kg_co2e_new"].to_numpy(float))
     lives_on = np.array([float(r in SECOND_LIFE) for r in ROUTES])
     table = items.assign(
-        route=[ROUTES[b] for b in best],
+        route=np.array(ROUTES)[best],
         route_done=items["disposition"],
         value=worth[at, best],
         value_done=worth[at, done],

@@ -19,12 +19,12 @@ from pipelines.factors import Ledger, Row, number, parameter
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.catalogue.carbon import KG_CELLS
 from pipelines.metrics.cautions import doubt, doubted, of_either
-from pipelines.metrics.compiler import filters
+from pipelines.metrics.compiler import dimension, filters
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LEGS, lane_of, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.finish.doubt import CELL, cells, measuring, rests_on, spreads
 from pipelines.metrics.question import ANYTHING, Question
-from pipelines.metrics.sums import statistics_of
+from pipelines.metrics.sums import statistics_of, summed
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
@@ -549,21 +549,22 @@ def _activity(build: Build, span: tuple[date, date], question: Question) -> tupl
         else_=func.coalesce(own_km, 1.0),
     )
     name = func.coalesce(legs.c.vehicle, legs.c.mode, "-")
-    query = (
-        select(
-            legs.c.role,
-            name.label("vehicle"),
-            func.count().label("legs"),
-            func.sum(func.coalesce(c.distance_km, 1.0)).label("km"),
-            func.sum(func.coalesce(own_km, 1.0)).label("own_km"),
-            func.sum(activity).label("activity"),
-            func.sum(c.kg_co2e).label("kg"),
-        )
-        .select_from(LEGS.table)
-        .where(*filters(LEGS, bound, LEGS.time(bound)), c.kg_co2e.is_not(None))
-        .group_by(legs.c.role, name)
-    )
-    return build.fetch(query).set_index(["role", "vehicle"]).astype(float), returned, sold
+    sums: dict[str, Expression] = {
+        "legs": func.count(),
+        "km": func.sum(func.coalesce(c.distance_km, 1.0)),
+        "own_km": func.sum(func.coalesce(own_km, 1.0)),
+        "activity": func.sum(activity),
+        "kg": func.sum(c.kg_co2e),
+    }
+
+    def of(asked: BoundQuestion) -> Select[Any]:
+        now = LEGS.time(asked)
+        keys = [*(dimension(LEGS, b, asked.on, now).label(b) for b in asked.by), legs.c.role, name.label("vehicle")]
+        rows = select(*keys, *(s.label(n) for n, s in sums.items())).select_from(LEGS.table)
+        return rows.where(*filters(LEGS, asked, now), c.kg_co2e.is_not(None)).group_by(*keys)
+
+    found = summed(build, bound, of, "activity", list(sums), is_short=False, is_plain=True)
+    return found.set_index(["role", "vehicle"]).astype(float), returned, sold
 
 
 def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.ndarray[Any, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import and_, case, func, literal_column, select
+from sqlalchemy import Subquery, and_, case, func, literal_column, select
 
 from models.rates import two_sided_z, wilson
 from pipelines.analyses.forecast import last_day
@@ -164,8 +164,8 @@ def _freight(build: Build, question: BoundQuestion) -> dict[tuple[str, str], flo
     return found
 
 
-def fetched(build: Build) -> pd.DataFrame:
-    """List recoveries of goods with a price.
+def fetched() -> Subquery:
+    """Select recoveries of goods with a price.
 
     Columns: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency).
     """
@@ -197,7 +197,7 @@ def fetched(build: Build) -> pd.DataFrame:
         )
         .where(recoveries.c.units > 0, lot.c.net > 0)
     )
-    return build.fetch(query).astype({"got": float, "net": float})
+    return query.subquery("fetched")
 
 
 def markdown_curve(build: Build) -> pd.DataFrame:
@@ -207,10 +207,17 @@ def markdown_curve(build: Build) -> pd.DataFrame:
     slope of what recoveries fetched over the net price on the weeks from order to recovery, by least squares on the
     logarithm; the parameter with its bounds where there are too few. The row without category is all together.
     """
-    found = fetched(build)
-    found = found[
-        found["disposition"].isin(["as_new", "marked_down"]) & (found["got"] > 0) & found["ordered_on"].notna()
-    ].copy()
+    if "markdown_curve" not in build.cache:
+        build.cache["markdown_curve"] = _markdown_curve(build)
+    curve: pd.DataFrame = build.cache["markdown_curve"]
+    return curve.copy()
+
+
+def _markdown_curve(build: Build) -> pd.DataFrame:
+    f = fetched().c
+    columns = (f.category, f.season, f.ordered_on, f.recovered_on, f.got, f.net)
+    is_new = f.disposition.in_(["as_new", "marked_down"])
+    found = build.fetch(select(*columns).where(is_new, f.got > 0, f.ordered_on.is_not(None)))
     found["weeks"] = (pd.to_datetime(found["recovered_on"]) - pd.to_datetime(found["ordered_on"])).dt.days / 7
     found["log"] = np.log((found["got"] / found["net"]).clip(0.05, 1.5))
     rows = [_slope(None, None, found)]

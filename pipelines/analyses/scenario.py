@@ -248,6 +248,9 @@ def _read(build: Build, question: Question) -> pd.DataFrame:
     found["returned"] = found["units"].where(is_back & found["is_headline"].fillna(False), 0)
     of_parcel = found.groupby("parcel_key")["units"].transform("sum")
     found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
+    found["window"] = found["window_days"].where(found["returned"] > 0).fillna(0).astype(float)
+    found["is_refund"] = found["return_type"].ne("exchange")
+    found["method"] = found["method"].fillna("").astype("category")
     sold = answer(build, "gross_margin", question)["value"].iloc[0]
     found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
     answers = {key: answer(build, key, question).iloc[0] for key in set(_METRIC_OF.values())}
@@ -343,29 +346,34 @@ def _cells(history: pd.DataFrame, tried: Scenario, desks: dict[float, np.ndarray
         kg = kg - h["packed"].where(h["method"].isin(["drop_off", "store"]), 0.0)
     if tried.carbon_price:
         cost = cost + kg * tried.carbon_price * h.attrs["euro"] / 1000
-    days = ((refunded - h["requested_at"]).dt.total_seconds() / 86400).where(h["returned"] > 0)
-    decided = h["due_at"].notna() & refunded.notna() & (h["returned"] > 0)
-    age = (h["requested_at"] - h["clock_started_at"]).dt.total_seconds() / 86400
-    is_late = age > tried.window_days if tried.window_days is not None else pd.Series(False, index=h.index)
-    cells = pd.DataFrame(
-        {
-            "method": h["method"].fillna(""),
-            "is_late": is_late.fillna(False),
-            "is_refund": h["return_type"].ne("exchange"),
-            "lots": (h["returned"] > 0).astype(float),
-            "units": h["returned"].astype(float),
-            "reversed": h["reversed"],
-            "net": h["net"].where(h["returned"] > 0, 0.0),
-            "cost": cost,
-            "kg": kg,
-            "days": days.fillna(0.0),
-            "timed": days.notna().astype(float),
-            "kept": (decided & (refunded <= h["due_at"])).astype(float),
-            "decided": decided.astype(float),
-            "window": h["window_days"].where(h["returned"] > 0).fillna(0).astype(float),
-        }
+    is_back = h["returned"].to_numpy() > 0
+    days = np.where(is_back, (refunded - h["requested_at"]).dt.total_seconds().to_numpy() / 86400, np.nan)
+    decided = h["due_at"].notna().to_numpy() & refunded.notna().to_numpy() & is_back
+    age = (h["requested_at"] - h["clock_started_at"]).dt.total_seconds().to_numpy() / 86400
+    late = age > tried.window_days if tried.window_days is not None else np.zeros(len(h), dtype=bool)
+    methods, is_refund = h["method"].cat, h["is_refund"].to_numpy()
+    cell = 4 * methods.codes.to_numpy(np.int64) + 2 * late + is_refund
+    size = 4 * len(methods.categories)
+    there = np.flatnonzero(np.bincount(cell, minlength=size))
+    sums = {
+        "lots": is_back,
+        "units": h["returned"],
+        "reversed": h["reversed"],
+        "net": h["net"].where(is_back, 0.0),
+        "cost": cost,
+        "kg": kg,
+        "days": np.nan_to_num(days),
+        "timed": ~np.isnan(days),
+        "kept": decided & (refunded <= h["due_at"]).to_numpy(),
+        "decided": decided,
+        "window": h["window"],
+    }
+    named = {"method": methods.categories.to_numpy(str)[there // 4], "is_late": there // 2 % 2 == 1}
+    return pd.DataFrame(
+        named
+        | {"is_refund": there % 2 == 1}
+        | {n: np.bincount(cell, np.asarray(x, dtype=float), size)[there] for n, x in sums.items()}
     )
-    return cells.groupby(["method", "is_late", "is_refund"], as_index=False).sum()
 
 
 def _desk(h: pd.DataFrame, capacity: float) -> np.ndarray[Any, Any]:

@@ -325,21 +325,22 @@ def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.Data
 
 def weigh_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
     """Read what `weighed` needs of several questions in one scan of each fact, as `sums.read_together` does."""
-    by_day = [asked for ask in asks if (asked := sums.kept_by_day(ask)) is not None]
-    wanted = [(("lost", frozenset(asked.metric.measures), False), asked, "lost") for asked in by_day]
+    names = [("lost", frozenset(ask.metric.measures), False) for ask in asks]
+    by_day = [(name, sums.kept_by_day(build, name, ask)) for name, ask in zip(names, asks, strict=True)]
+    wanted = [(name, asked, "lost") for name, asked in by_day if asked is not None]
     for several in sums.alike(build, wanted):
-        names = sums.renamed(several)
-        whole = sums.of_all(several, tuple(Measure(name, m.alternatives) for m, name in names.items()))
+        named = sums.renamed(several)
+        whole = sums.of_all(several, tuple(Measure(name, m.alternatives) for m, name in named.items()))
         lossy = _lossy(build, whole, every=False)
         if not lossy:
             continue
         columns = _columns(lossy)
         found = build.fetch(_statement(lossy, whole, columns))
         for key, asked in several.items():
-            own = {names[m]: m.name for m in asked.metric.measures}
+            own = {named[m]: m.name for m in asked.metric.measures}
             mine = {c: f"{own[n]}{_SEP}{kind}" for c in columns for n, kind in [c.split(_SEP)] if n in own}
             if mine:
-                sums.keep_own(build, key, found, names, mine)
+                sums.keep_own(build, key, found, named, mine)
 
 
 def covered(lost: pd.DataFrame) -> float:

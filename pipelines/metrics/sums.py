@@ -23,6 +23,7 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.rules import Sql
 
 MOST_DIMENSIONS = 2  # that sums by day are kept by, the filter among them; more are too many groups to be worth it
+MOST_BY_MONTH = 3  # the same, of sums by month
 MOST_ROWS = 100_000  # of the sums by day of one question
 MOST_BYTES = 128 * 2**20  # of all that a build keeps
 SHORT = frozenset({"state", "is_from_return", "clock_day", "stage"})
@@ -34,6 +35,15 @@ NAMED = frozenset({"country", "channel", "category", "brand", "carrier", "method
 _PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 
 Of = Callable[[BoundQuestion], Select[Any]]
+
+
+class Habit:
+    """How this process reads: a single filter's value alone, or what all values of the filter need in the same scan.
+
+    All of them are read where all will be asked for: by a server that warms itself. What was read of all, all use.
+    """
+
+    of_every_value = False
 
 
 class Days:
@@ -76,10 +86,25 @@ class Days:
 def statistics_of(build: Build, ask: BoundQuestion) -> pd.DataFrame:
     """Give what `statement` selects: groups, details, then one column a measure. Raises as it does."""
     check_dimensions(ask.metric, [*ask.by, *ask.where], ask.own)
-    if any(s.distinct for s in chosen_sums(ask)):
-        return build.fetch(statement(ask))
     columns = [m.name for m in ask.metric.measures]
+    if any(s.distinct for s in chosen_sums(ask)):
+        return _of_one_value(build, ask, columns)
     return summed(build, ask, statement, _of_metric(ask), columns, is_short=_is_short(ask), is_plain=True)
+
+
+def _of_one_value(build: Build, ask: BoundQuestion, columns: list[str]) -> pd.DataFrame:
+    """Give what cannot be added up: under a single value of a filter, read for all of its values at once."""
+    grains = [name for name in ask.by if time_grain(name)]
+    (name, *others), dimensions = [*ask.where, ""], {*ask.by} - {*grains}
+    if not name or others != [""] or len(grains) > 1 or not dimensions <= NAMED or _one_value(ask, name) is None:
+        return build.fetch(statement(ask))
+    kept: Days = build.cache.setdefault("days", Days())
+    asked = replace(ask, by=(*grains, *sorted(dimensions | {name})), where={})
+    key = _key(("each", _of_metric(ask)), asked)
+    if key not in kept and Habit.of_every_value:
+        kept.keep(key, build.fetch(statement(asked)))
+    found = kept.get(key) if key in kept else None
+    return build.fetch(statement(ask)) if found is None else _of_kept(found, ask, asked, columns)
 
 
 def _is_short(ask: BoundQuestion) -> bool:
@@ -105,7 +130,10 @@ def read_together(build: Build, asks: Sequence[BoundQuestion]) -> None:
     wanted: list[tuple[Hashable, BoundQuestion, Hashable]] = []
     for ask in asks:
         check_dimensions(ask.metric, [*ask.by, *ask.where], ask.own)
-        if not any(s.distinct for s in chosen_sums(ask)) and (asked := _kept_by(ask, _is_short(ask), True)) is not None:
+        if any(s.distinct for s in chosen_sums(ask)):
+            continue
+        asked = _kept_by(build, _of_metric(ask), ask, is_short=_is_short(ask), is_plain=True)
+        if asked is not None:
             wanted.append((_of_metric(ask), asked, (ask.details, ask.metric.wrap)))
     for several in alike(build, wanted):
         names = renamed(several)
@@ -185,13 +213,13 @@ def summed(
     plain, a row whose column `any__x` holds is of every value of the dimension x.
     """
     kept: Days = build.cache.setdefault("days", Days())
-    asked = _kept_by(ask, is_short, is_plain)
+    asked = _kept_by(build, name, ask, is_short=is_short, is_plain=is_plain)
     if asked is None:
         return build.fetch(of(ask))
     key = _key(name, asked)
     if key in kept:
         found = kept.get(key)
-    elif ask.as_of is not None:  # of one time of observation little else is asked
+    elif ask.as_of is not None and asked.where == ask.where:  # of one time of observation little else is asked
         found = None
     else:
         found = build.fetch(of(asked))
@@ -200,12 +228,26 @@ def summed(
     return build.fetch(of(ask)) if found is None else _of_kept(found, ask, asked, list(columns))
 
 
-def kept_by_day(ask: BoundQuestion) -> BoundQuestion | None:
+def kept_by_day(build: Build, name: Hashable, ask: BoundQuestion) -> BoundQuestion | None:
     """Ask as what is lost to a question is kept."""
-    return _kept_by(ask, is_short=True, is_plain=False)
+    return _kept_by(build, name, ask, is_short=True, is_plain=False)
 
 
-def _kept_by(ask: BoundQuestion, is_short: bool, is_plain: bool) -> BoundQuestion | None:
+def _kept_by(
+    build: Build, name: Hashable, ask: BoundQuestion, *, is_short: bool, is_plain: bool
+) -> BoundQuestion | None:
+    """Ask as is kept or as this process reads: of all values of a single filter, or of what is asked for."""
+    kept: Days = build.cache.setdefault("days", Days())
+    of_all = _by_day(ask, is_short, is_plain, of_every_value=True)
+    if of_all is None:
+        return None
+    key = _key(name, of_all)
+    if (kept.get(key) is not None) if key in kept else Habit.of_every_value:
+        return of_all
+    return _by_day(ask, is_short, is_plain, of_every_value=False)
+
+
+def _by_day(ask: BoundQuestion, is_short: bool, is_plain: bool, *, of_every_value: bool) -> BoundQuestion | None:
     """Ask for each day, and each value of a single filter; None where too much would be read for that.
 
     What has many rows a day is asked for by month, of the days asked for.
@@ -216,12 +258,13 @@ def _kept_by(ask: BoundQuestion, is_short: bool, is_plain: bool) -> BoundQuestio
         return None
     dimensions = {name for name in ask.by if not time_grain(name)}
     single = [name for name in ask.where if name not in ASIDE]
-    lifted = {*(ASIDE & {*ask.where}), *(single if len(single) == 1 else ())}
+    lifted = {*(ASIDE & {*ask.where}), *(single if len(single) == 1 and of_every_value else ())}
     if is_plain:
         dimensions -= {name for name in dimensions - lifted if _one_value(ask, name) is not None}
-    if len(dimensions | lifted) > MOST_DIMENSIONS:
+    most = MOST_DIMENSIONS if is_short else MOST_BY_MONTH
+    if len(dimensions | lifted) > most:
         lifted = set()
-    if len(dimensions | lifted) > MOST_DIMENSIONS:
+    if len(dimensions | lifted) > most:
         return None
     where = {name: values for name, values in ask.where.items() if name not in lifted}
     asked = replace(ask, by=("day" if is_short else "month", *sorted(dimensions | lifted)), where=where)

@@ -7,12 +7,11 @@ import pandas as pd
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, number, of, percent, text
 from dashboard.shared.findings import told
-from dashboard.shared.frames import SHOWN_ROWS
 
 
 def regrets(words: Words, items: pd.DataFrame) -> pd.DataFrame:
     """List the items that lost most by the route they took."""
-    worst = items[items["regret"] > 0.005].nlargest(SHOWN_ROWS, "regret")
+    worst = items[items["regret"] > 0.005]
     return worst.assign(
         category=[words.value("category", c) for c in worst["category"]],
         done=[words.value("disposition", d) for d in worst["route_done"]],
