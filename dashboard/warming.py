@@ -147,13 +147,16 @@ def main() -> None:
 def _to_open(
     warehouse: Path, addresses: Sequence[str]
 ) -> Iterator[tuple[queries.Source, Iterator[tuple[str, dict[str, str]]]]]:
-    """List what is opened, for whom: each page for every scope there is, then single filters of the whole shop."""
+    """List what is opened, for whom: each page for every scope there is, then single filters of the whole shop.
+
+    All pages under one value of each filter come before further values, which need little more.
+    """
     for reader in readers(warehouse):
         yield _source_of(reader, warehouse), ((address, {}) for address in addresses)
     whole = _source_of(OWNER, warehouse)
     first = [address for address in FIRST if address in addresses]
     for some in (first, [address for address in addresses if address not in FIRST]):
-        yield whole, ((address, codes) for address in some for codes in cells(whole))
+        yield whole, ((address, codes) for codes in cells(whole) for address in some)
 
 
 def _source_of(reader: Reader, warehouse: Path) -> queries.Source:

@@ -195,3 +195,39 @@ def test_cells_take_turns_among_the_filters(sample_settings: Settings) -> None:
     names = [name for one in found for name in one]
     assert len(set(names[: len(set(names))])) == len(set(names)) > 4
     assert len(found) == len({tuple(one.items()) for one in found})
+
+
+def test_who_lent_its_turn_takes_the_next_one_before_those_who_wait() -> None:
+    """A page that waits for another's answer is not sent to the end of the queue for it."""
+    turns, order = Turns(1), list[str]()
+    is_lent, is_taken, comes_back, ends = (threading.Event() for _ in range(4))
+
+    def lends() -> None:
+        with turns.taken():
+            with turns.lent():
+                is_lent.set()
+                comes_back.wait()
+            order.append("lent")
+
+    def takes() -> None:
+        is_lent.wait()
+        with turns.taken():
+            is_taken.set()
+            ends.wait()
+            order.append("took it")
+
+    def waits() -> None:
+        is_taken.wait()
+        with turns.taken():
+            order.append("waited")
+
+    threads = [threading.Thread(target=one) for one in (lends, takes, waits)]
+    for thread in threads:
+        thread.start()
+    for queue, event in ((turns._waiting, comes_back), (turns._lenders, ends)):
+        while not (is_taken.is_set() and queue):
+            time.sleep(0.001)
+        event.set()
+    for thread in threads:
+        thread.join()
+    assert order == ["took it", "lent", "waited"]

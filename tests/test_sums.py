@@ -24,6 +24,7 @@ QUESTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"where": {"category": ["dresses", ""], "promise_id": ["whole"]}}, ("category", "month")),
     ({"where": {"country": ["FR"], "channel": ["web", "store"], "window_days": ["30"]}}, ("country", "quarter")),
     ({"until": DAYS["until"], "where": {"has_several_sizes": ["true"]}}, ("year", "has_several_sizes")),
+    ({"where": {"country": ["FR"]}, "as_of": DAYS["until"]}, ("channel",)),
 ]
 
 
@@ -75,11 +76,23 @@ def differences(build: Build, asked: dict[str, Any], by: tuple[str, ...]) -> lis
     return different
 
 
+@pytest.fixture
+def every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read what all values of a filter need, as a server that warms itself does."""
+    monkeypatch.setattr(sums.Habit, "of_every_value", True)
+
+
+@pytest.mark.usefixtures("every_value")
 @pytest.mark.parametrize(("asked", "by"), QUESTIONS, ids=str)
 def test_days_and_values_add_up_to_what_the_fact_gives(
     cold_build: Build, asked: dict[str, Any], by: tuple[str, ...]
 ) -> None:
     assert not differences(cold_build, asked, by)
+
+
+def test_the_days_of_a_value_add_up_to_what_the_fact_gives(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    assert not differences(tiny_build, *QUESTIONS[1])
 
 
 def test_what_is_read_together_is_what_each_question_reads(tiny_build: Build) -> None:
@@ -95,23 +108,51 @@ def test_what_is_read_together_is_what_each_question_reads(tiny_build: Build) ->
         tiny_build.cache["days"] = before if before is not None else sums.Days()
 
 
-def test_days_and_values_of_a_filter_are_read_once(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
-    asked = [
-        bind(tiny_build, "sold_units", Question(where={"category": [category]}, since=since), by=by)
+def of_two_values(build: Build, key: str, *grains: tuple[str, ...]) -> list[BoundQuestion]:
+    """Ask a metric under two values of a filter, of several days and groups."""
+    return [
+        bind(build, key, Question(where={"category": [category]}, since=since), by=by)
         for category in ("dresses", "footwear")
         for since in (None, dt.date(2025, 12, 5))
-        for by in ((), ("month",), ("category",))
+        for by in grains
     ]
+
+
+@pytest.mark.usefixtures("every_value")
+def test_days_and_values_of_a_filter_are_read_once(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    asked = of_two_values(tiny_build, "sold_units", (), ("month",), ("category",))
     first = sums.statistics_of(tiny_build, asked[0])
-    read: list[Any] = []
-    monkeypatch.setattr(tiny_build, "fetch", read.append)
+    monkeypatch.setattr(sums.Habit, "of_every_value", False)  # what was read of all is used by who reads one
+    monkeypatch.setattr(tiny_build, "fetch", lambda _: pytest.fail("it was read again"))
     told = [sums.statistics_of(tiny_build, one) for one in asked]
-    assert not read
     assert float(first["sold"].sum()) == float(told[0]["sold"].sum()) == 6  # 2 of O1, 1 of O3, 1 of O5, 2 of O6
     assert float(told[9]["sold"].sum()) == 3  # O2 and O4: the shoes, ordered from 5 December on
 
 
+def test_a_value_is_read_alone_unless_all_are_asked_for(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    fetch, read = tiny_build.fetch, list[pd.DataFrame]()
+    monkeypatch.setattr(tiny_build, "fetch", lambda query: read.append(fetch(query)) or read[-1])
+    for one in of_two_values(tiny_build, "sold_units", (), ("month",), ("category",)):
+        sums.statistics_of(tiny_build, one)
+    assert [float(frame["sold"].sum()) for frame in read] == [6, 3]  # of each value once: none holds another's
+
+
+@pytest.mark.usefixtures("every_value")
+def test_what_cannot_be_added_up_is_read_once_of_all_values(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are counted once each: two values of a filter, or two months, are no sum of what each has."""
+    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    asked = of_two_values(tiny_build, "order_return_rate", (), ("month",))
+    straight = [tiny_build.fetch(statement(one)) for one in asked]
+    fetch, read = tiny_build.fetch, list[pd.DataFrame]()
+    monkeypatch.setattr(tiny_build, "fetch", lambda query: read.append(fetch(query)) or read[-1])
+    for one, other in zip(asked, straight, strict=True):
+        pd.testing.assert_frame_equal(_sorted(sums.statistics_of(tiny_build, one)), _sorted(other), check_dtype=False)
+    assert len(read) == 4  # of both values together, by each of the days and groups
+
+
+@pytest.mark.usefixtures("every_value")
 def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
     asked = [

@@ -15,11 +15,11 @@ A_PROCESSOR = 2  # pages a processor: one waits for the database while another i
 
 
 class Turns:
-    """As many turns as there are at once; a turn that ends goes to who waits longest."""
+    """As many turns as there are at once; a turn that ends goes to who waits longest, first to who lent theirs."""
 
     def __init__(self, most: int | None = None) -> None:
         self._free = most or A_PROCESSOR * processors()
-        self._waiting = deque[threading.Event]()
+        self._waiting, self._lenders = deque[threading.Event](), deque[threading.Event]()
         self._lock = threading.Lock()
         self._mine = threading.local()  # whether this thread has its turn
 
@@ -37,29 +37,29 @@ class Turns:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Leave the turn to others while this thread only waits, and wait for one again."""
+        """Leave the turn to others while this thread only waits, and take the next one again."""
         self._end()
         try:
             yield
         finally:
-            self._take()
+            self._take(self._lenders)
 
-    def _take(self) -> None:
+    def _take(self, queue: "deque[threading.Event] | None" = None) -> None:
         with self._lock:
             mine = threading.Event()
             if self._free:
                 self._free -= 1
                 mine.set()
             else:
-                self._waiting.append(mine)
+                (self._waiting if queue is None else queue).append(mine)
         mine.wait()
         self._mine.is_mine = True
 
     def _end(self) -> None:
         self._mine.is_mine = False
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
+            if waiting := self._lenders or self._waiting:
+                waiting.popleft().set()
             else:
                 self._free += 1
 

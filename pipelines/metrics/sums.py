@@ -46,6 +46,14 @@ class Habit:
     of_every_value = False
 
 
+_TOGETHER: dict[frozenset[Measure], tuple[tuple[Measure, ...], ...]] = {}
+
+
+def together(*several: tuple[Measure, ...]) -> None:
+    """Say that measures of the same rows are asked for side by side: who asks for one reads the others in its scan."""
+    _TOGETHER.update((frozenset(measures), several) for measures in several)
+
+
 class Days:
     """Sums by day that were read of a build, those used last; None stands for what is too long to keep."""
 
@@ -86,6 +94,8 @@ class Days:
 def statistics_of(build: Build, ask: BoundQuestion) -> pd.DataFrame:
     """Give what `statement` selects: groups, details, then one column a measure. Raises as it does."""
     check_dimensions(ask.metric, [*ask.by, *ask.where], ask.own)
+    others = _TOGETHER.get(frozenset(ask.metric.measures), ())
+    read_together(build, [replace(ask, metric=replace(ask.metric, measures=measures)) for measures in others])
     columns = [m.name for m in ask.metric.measures]
     if any(s.distinct for s in chosen_sums(ask)):
         return _of_one_value(build, ask, columns)

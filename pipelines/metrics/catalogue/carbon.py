@@ -23,6 +23,7 @@ from pipelines.metrics.facts.conditions import money, returned, sold, units
 from pipelines.metrics.finish import shares
 from pipelines.metrics.finish.doubt import CELL, doubted
 from pipelines.metrics.question import Text
+from pipelines.metrics.sums import together
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.why import why
@@ -99,6 +100,7 @@ REPORTED_CELLS = _by_cell(
 TONNE_KM_CELLS = _by_cell(
     "kg", lambda _: func.coalesce(leg_carbon.c.kg_co2e_tonne_km, leg_carbon.c.kg_co2e), _on_the_way
 )
+together((KG_CELLS, *COVERAGE), (KG_CELLS,), (PRIMARY_CELLS, KG_CELLS), (REPORTED_CELLS, KG_CELLS), (TONNE_KM_CELLS,))
 PARCELS = measure("parcels", Sum(LEGS, lambda _: legs.c.parcel_key, distinct=True))
 AVOIDED = tuple(
     measure(name, Sum(LOT_AVOIDED, lambda _, c=column: lot_avoided.c[c]))  # type: ignore[misc]
