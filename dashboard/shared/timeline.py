@@ -14,6 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words, inert
+from dashboard.shared.charts import copied
 from dashboard.shared.tokens import CHIP, ON_CHIP, QUIET
 from models.periods import grain_end
 from pipelines.people.annotations import Annotation
@@ -77,7 +78,7 @@ def ticked(figure: go.Figure, shown: Sequence[Tick]) -> go.Figure:
     """Draw notes on a figure: a line down its mark and a number above, numbers that would touch written together."""
     if not shown:
         return figure
-    found, marks = go.Figure(figure), marks_in_time(figure)
+    found, marks = copied(figure), marks_in_time(figure)
     for at in dict.fromkeys(tick.at for tick in shown):
         line = {"color": QUIET, "dash": "dot", "width": 1}
         found.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line, layer="below")
@@ -114,7 +115,7 @@ def with_targets(
     known = [(month, value) for month, value in zip(months, held, strict=True) if value == value]
     if not known:
         return figure
-    found, scale = go.Figure(figure), 100 if unit == "share" else 1
+    found, scale = copied(figure), 100 if unit == "share" else 1
     hover = [words.pair(words("target.name"), words.quantity(value, unit)) for _, value in known]
     found.add_scatter(
         x=[month for month, _ in known],
