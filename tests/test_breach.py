@@ -1,14 +1,19 @@
 """What open returns will come to: learnt from snapshots of past ones, judged later, never from what was not known."""
 
+import datetime as dt
+import json
+import math
 from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 from models import breach
 from pipelines.analyses import offers, worklist_at_risk
 from pipelines.estimate import breach as pipeline
+from pipelines.estimate.work_ahead import work_ahead
 from pipelines.metrics import Question, answer
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
@@ -20,10 +25,11 @@ def snapshots(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray,
     rng = np.random.default_rng(seed)
     frame = {f: np.zeros(count) for f in breach.FEATURES}
     frame["left_days"] = rng.uniform(0, 14, count)
-    frame["left_log"] = np.log1p(frame["left_days"])
     frame["lane_rate"] = rng.normal(-1, 0.5, count)
     frame["at_received"] = (rng.random(count) < 0.4).astype(float)
-    truth = 1 / (1 + np.exp(-(2.5 - 2 * frame["left_log"] + frame["lane_rate"] - 1.5 * frame["at_received"])))
+    truth = 1 / (
+        1 + np.exp(-(2.5 - 2 * np.log1p(frame["left_days"]) + frame["lane_rate"] - 1.5 * frame["at_received"]))
+    )
     return frame, truth, rng.uniform(0, 180, count)
 
 
@@ -91,6 +97,124 @@ def test_what_was_decided_after_the_test_began_teaches_nothing() -> None:
     assert model is not None
     assert model.beats_base_rate()
     assert model.calibration_error < 0.05
+
+
+def test_copies_teach_days_that_were_not_seen_and_are_not_judged_on() -> None:
+    """No promise had fewer than three days left; copies that were due sooner say what fewer would have meant."""
+    rng = np.random.default_rng(12)
+    frame = {f: np.zeros(9000) for f in breach.FEATURES}
+    is_copy = np.arange(9000) >= 3000
+    left = np.where(is_copy, rng.uniform(-4, 8, 9000), rng.uniform(3, 8, 9000))
+    frame["left_days"] = left
+    day = rng.uniform(0, 180, 9000)
+    broken = (rng.gamma(2, 1.2, 9000) > left).astype(float)
+    model = breach.fit(frame, broken, day, day, np.full(9000, 0.2), is_copy)
+    alone = breach.fit(
+        {f: v[:3000] for f, v in frame.items()}, broken[:3000], day[:3000], day[:3000], np.full(3000, 0.2)
+    )
+    assert model is not None
+    assert alone is not None
+    late = {f: np.zeros(1) for f in breach.FEATURES} | {"left_days": np.array([-2.0])}
+    assert model.score(late)[0] > 0.97
+    assert alone.score(late)[0] < 0.6
+    assert (model.rows, model.test_rows) == (alone.rows, alone.test_rows)
+
+
+def test_a_model_is_read_back_as_it_was() -> None:
+    frame, truth, day = snapshots(2000, 13)
+    broken = (np.random.default_rng(14).random(2000) < truth).astype(float)
+    model = breach.fit(frame, broken, day, day, np.full(2000, 0.3))
+    assert model is not None
+    again = breach.BreachModel.of(json.loads(json.dumps(model.plain())))
+    assert again == model
+    assert (again.score(frame) == model.score(frame)).all()
+
+
+NOW = dt.datetime(2025, 3, 7, 23, 59)  # a Friday
+
+
+def turns(returns: list[dict[str, Any]]) -> dict[int, tuple[float, float]]:
+    """Give in how many days each return comes and in how many its turn is, by what has happened to all of them."""
+    stages = ("requested", "handed_over", "carrier_scan", "received", "inspected")
+    never = ("cancelled", "rejected", "expired", "lost")
+    rows = pd.DataFrame(
+        [
+            {
+                "return_key": i,
+                **{f"{s}_at": r.get(s) for s in stages},
+                **dict.fromkeys(f"{s}_at" for s in never),
+                "place_id": r.get("place"),
+                "carrier": r.get("carrier"),
+            }
+            for i, r in enumerate(returns)
+        ]
+    )
+    for name in rows.columns[rows.columns.str.endswith("_at")]:
+        rows[name] = pd.to_datetime(rows[name]).astype("datetime64[us]")
+    rows[["place_id", "carrier"]] = rows[["place_id", "carrier"]].astype("string")
+    connection = duckdb.connect()
+    connection.register("rows", rows.assign(source="shop", country="FR", method="drop_off"))
+    connection.execute("CREATE TABLE fact_return_line AS FROM rows")
+    connection.execute(
+        "CREATE TABLE build_source AS SELECT 'shop' AS source, 'return_event' AS thing, ?::TIMESTAMP AS"
+        " last_occurred_at",
+        [NOW],
+    )
+    connection.execute("CREATE TABLE instant AS SELECT 'shop' AS source, ?::TIMESTAMP AS seen_at", [NOW])
+    connection.execute("CREATE TABLE snapshot AS SELECT 'shop' AS source, i.seen_at, return_key FROM rows, instant i")
+    work_ahead(connection, 0)
+    found = connection.execute("SELECT return_key, come_days, turn_days FROM turn WHERE place_id = ''").fetchall()
+    return {key: (come, turn) for key, come, turn in found}
+
+
+def a_site_of_four_a_day() -> list[dict[str, Any]]:
+    """Give returns of twenty weeks: four come and are inspected each weekday, a day after they came."""
+    days = [NOW - dt.timedelta(days=d, hours=11) for d in range(140)]
+    return [
+        {
+            "requested": day - dt.timedelta(days=4),
+            "carrier_scan": day - dt.timedelta(days=3),
+            "received": day - dt.timedelta(days=1),
+            "inspected": day,
+        }
+        for day in days
+        if day.weekday() < 5
+        for _ in range(4)
+    ]
+
+
+def test_a_return_has_its_turn_when_all_before_it_are_inspected() -> None:
+    """Ten wait on Friday night at a site that does four each weekday: the fourth's turn is on Monday, the tenth's is
+    on Wednesday. One that was scanned a day ago comes on Sunday, and has the eleventh turn."""
+    before = a_site_of_four_a_day()
+    waiting = [
+        {"requested": NOW - dt.timedelta(days=6), "received": NOW - dt.timedelta(hours=20 - i)} for i in range(10)
+    ]
+    coming = {"requested": NOW - dt.timedelta(days=3), "carrier_scan": NOW - dt.timedelta(days=1)}
+    found = turns([*before, *waiting, coming])
+    at = len(before)
+    come, turn = found[at + 10]
+    assert [math.ceil(found[at + i][1]) for i in (0, 3, 4, 9)] == [3, 3, 4, 5]
+    assert come == pytest.approx(1, abs=0.6)
+    assert math.ceil(turn) == 5
+    assert turn > found[at + 9][1]
+
+
+def test_a_return_does_not_have_its_turn_before_it_comes() -> None:
+    before = a_site_of_four_a_day()
+    coming = {"requested": NOW - dt.timedelta(hours=2)}
+    come, turn = turns([*before, coming])[len(before)]
+    assert 1 < come == turn
+
+
+def test_a_model_of_a_version_before_is_fitted_anew() -> None:
+    connection = duckdb.connect()
+    connection.execute(
+        """CREATE TABLE model_version AS SELECT 'breach/refund/20250307' AS model_id, 'breach' AS model, true AS is_used,
+        ?::TIMESTAMP AS fitted_at, '{"promise_id": "refund", "intercept": 1.0}' AS parameters""",
+        [NOW],
+    )
+    assert pipeline._stored(connection, NOW) == {}
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +308,6 @@ def test_the_offer_is_the_metric_in_the_promises_own_unit(sample_build: Build) -
 
 
 def whole_since(build: Build) -> Any:
-    import datetime as dt
-
     until = dt.datetime.fromisoformat(build.info["observed_until"]).date()
     return until - dt.timedelta(days=7 * 13 - 1)
 

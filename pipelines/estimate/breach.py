@@ -16,7 +16,7 @@ import numpy as np
 
 from models import breach
 from pipelines.estimate.completion import completion
-from pipelines.estimate.work_ahead import REACHED, SNAPSHOT_DAYS, ahead, stage_times, work_ahead
+from pipelines.estimate.work_ahead import REACHED, SNAPSHOT_DAYS, stage_times, work_ahead
 from pipelines.settings import Settings
 from pipelines.warehouse.rules import OBSERVED_SQL
 from pipelines.warehouse.sql import rows_sql
@@ -24,6 +24,8 @@ from pipelines.warehouse.sql import rows_sql
 REFIT_DAYS = 7
 SNAPSHOTS = 23  # instants looked back to, SNAPSHOT_DAYS apart: each falls on another weekday
 ROWS = 6_000  # snapshots of a promise that are learnt from
+COPIES = 2  # of each, due on other days
+SHIFTS = (-6, -5, -4, -3, -2, -1, 1, 2, 3, 4)  # days by which a copy is due sooner or later
 
 
 def _features(where: str) -> str:
@@ -38,57 +40,45 @@ def _features(where: str) -> str:
     )
     since = "CASE stage " + " ".join(f"WHEN '{s}' THEN {s}" for s in REACHED) + " END"
     flags = ", ".join(f"(stage = '{s}')::DOUBLE AS at_{s}" for s in REACHED[1:])
-    waits = ", ".join(f"CASE WHEN stage = '{s}' THEN stage_log ELSE 0 END AS since_{s}" for s in REACHED)
-    lefts = ", ".join(f"CASE WHEN stage = '{s}' THEN left_log ELSE 0 END AS left_{s}" for s in REACHED[1:])
     begun = " ".join(f"WHEN '{s}' THEN {'looked_at' if s == 'inspected' else s}" for s in REACHED)
     is_begun = f"CASE from_stage {begun} ELSE seen_at END <= seen_at"
-    work = " + ".join(
-        f"f.d{d} * (floor(whole_days / 7) + (({d} + 6 - isodow(t.seen_at)) % 7 < whole_days % 7)::INTEGER)"
-        for d in range(1, 8)
-    )
     return f"""
         WITH timed AS (
-            SELECT s.*, {stage} AS stage, received,
+            SELECT s.*, {stage} AS stage,
                 greatest((epoch(seen_at) - epoch(coalesce(CASE WHEN {since} <= seen_at THEN {since} END, started_at)))
                     / 86400, 0) AS stage_days,
-                (epoch(due_at) - epoch(seen_at)) / 86400 AS due_days, (epoch(seen_at) - epoch(started_at)) / 86400
-                    AS age_days, (due_at::DATE - seen_at::DATE)::DOUBLE AS whole_days
+                (epoch(due_at) - epoch(seen_at)) / 86400 AS due_days
             FROM snapshot s LEFT JOIN return_stage USING (return_key) WHERE {where} AND {is_begun}),
         ahead AS (
-            SELECT t.*, due_days - CASE WHEN to_stage NOT IN ('inspected', 'refunded', 'restocked') THEN 0
-                    WHEN stage = 'received' THEN coalesce(q.turn_days, 0)
-                    ELSE coalesce({ahead("b")}, 0) END AS left_days,
-                CASE WHEN stage = 'received' THEN coalesce(p.days, b.days) ELSE b.days END AS waiting_days
-            FROM timed t LEFT JOIN backlog b ON b.source = t.source AND b.seen_at = t.seen_at AND b.place_id = ''
-            LEFT JOIN backlog p ON p.source = t.source AND p.seen_at = t.seen_at
-                AND p.place_id = nullif(t.place_id, '')
-            ASOF LEFT JOIN queue q ON q.source = t.source AND q.seen_at = t.seen_at AND q.place_id = t.place_id
-                AND t.received >= q.received_at),
+            SELECT t.*, due_days - CASE WHEN to_stage = 'received' AND stage <> 'received' THEN coalesce(q.come_days, 0)
+                    WHEN to_stage IN ('inspected', 'refunded', 'restocked') AND stage <> 'inspected'
+                    THEN coalesce(o.turn_days, q.turn_days, 0) ELSE 0 END AS left_days
+            FROM timed t
+            LEFT JOIN turn q ON q.source = t.source AND q.seen_at = t.seen_at AND q.return_key = t.return_key
+                AND q.place_id = ''
+            LEFT JOIN turn o ON o.source = t.source AND o.seen_at = t.seen_at AND o.return_key = t.return_key
+                AND o.place_id = nullif(t.place_id, '')),
         measured AS (
-            SELECT t.*, ln(1 + greatest(left_days, 0)) AS left_log, ln(1 + greatest(-left_days, 0)) AS behind,
-                ln(1 + stage_days) AS stage_log, coalesce(ln(1 + waiting_days), 0) AS backlog,
-                ln(1 + coalesce(7 * ({work}), whole_days)) AS work_log,
-                coalesce(t.due_at::DATE - t.seen_at::DATE - (d2.business_day_no - d1.business_day_no), 0)::DOUBLE
-                    AS free_days, coalesce(l.rate, w.rate, 0.1) AS base_rate
+            SELECT t.*,
+                coalesce(t.due_at::DATE - d1.day - (d2.business_day_no - d1.business_day_no), 0)::DOUBLE AS free_days,
+                coalesce(l.rate, w.rate, 0.1) AS base_rate, coalesce(w.rate, base_rate) AS whole_rate
             FROM ahead t
             LEFT JOIN lane_rate l ON l.promise_id = t.promise_id AND l.lane = t.lane AND l.seen_at = t.seen_at
-            LEFT JOIN dim_day d1 ON d1.country = t.country AND d1.carrier = '' AND d1.day = t.seen_at::DATE
+            LEFT JOIN dim_day d1 ON d1.country = t.country AND d1.carrier = ''
+                AND d1.day = (t.due_at - to_seconds(86400 * greatest(left_days, 0)))::DATE
             LEFT JOIN dim_day d2 ON d2.country = t.country AND d2.carrier = '' AND d2.day = t.due_at::DATE
-            LEFT JOIN weekday_share f ON f.promise_id = t.promise_id AND f.seen_at = t.seen_at
             LEFT JOIN whole_rate w ON w.promise_id = t.promise_id AND w.seen_at = t.seen_at)
-        SELECT return_key, promise_id, seen_at, stage, stage_days, lane, is_broken, (epoch(seen_at) / 86400)::DOUBLE
-            AS seen_day, (epoch(decided_at) / 86400)::DOUBLE AS decided_day, base_rate,
-            left_days, left_log, behind, work_log, ln(1 + age_days) AS age_log, free_days,
-            ln(base_rate / (1 - base_rate)) AS lane_rate, backlog, {flags}, {waits}, {lefts},
-            CASE WHEN stage = 'received' THEN backlog ELSE 0 END AS backlog_received
-        FROM measured ORDER BY promise_id, return_key, seen_at
+        SELECT return_key, promise_id, seen_at, stage, lane, is_broken, is_copy, (epoch(seen_at) / 86400)::DOUBLE
+            AS seen_day, (epoch(due_at) / 86400)::DOUBLE AS decided_day, base_rate, left_days, stage_days, free_days,
+            ln(base_rate / (1 - base_rate)) - ln(whole_rate / (1 - whole_rate)) AS lane_rate, {flags}
+        FROM measured ORDER BY promise_id, return_key, seen_at, due_at
     """
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> None:
     """Make the temporary tables that features are read from.
 
-    snapshot, return_stage, backlog, lane_rate, whole_rate, weekday_share; instants of the past when learning, and T.
+    snapshot, return_stage, backlog, turn, lane_rate, whole_rate; instants of the past when learning, and T.
     """
     days = SNAPSHOTS * SNAPSHOT_DAYS if is_learning else 0
     connection.execute(f"""
@@ -99,21 +89,32 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
     _snapshots(connection, days, is_learning=is_learning)
     work_ahead(connection, days // SNAPSHOT_DAYS)
     _lane_rates(connection, days)
-    _weekday_shares(connection, days)
 
+
+_BROKEN = """CASE WHEN ended_at IS NOT NULL THEN ended_at > {due} WHEN stopped_at <= {due} OR handed_over_at IS NULL
+    THEN NULL ELSE true END"""
+"""Whether a promise due at an instant was broken; NULL where that was not decided."""
 
 _PAST = f"""
-    UNION ALL
-    SELECT * FROM (
+    past AS (
         SELECT o.*, i.seen_at FROM ended o JOIN instant i ON i.source = o.source AND i.seen_at >= o.started_at
             AND i.seen_at < o.due_at AND i.seen_at < coalesce(o.closed_at, TIMESTAMP '9999-01-01')
             AND NOT i.is_now AND (o.promise_id <> 'legal_refund' OR o.handed_over_at <= i.seen_at)
-        WHERE o.decided_at <= o.observed_until AND o.is_broken IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY o.promise_id ORDER BY hash(o.return_key, i.seen_at)) <= {ROWS})
+        WHERE o.due_at <= o.observed_until AND {_BROKEN.format(due="o.due_at")} IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY o.promise_id ORDER BY hash(o.return_key, i.seen_at)) <= {ROWS}),
+    copied AS (
+        SELECT * REPLACE (due_at + to_days({list(SHIFTS)}[1 + (hash(return_key, promise_id, seen_at, copy)
+            % {len(SHIFTS)})::INTEGER]) AS due_at) FROM past, (SELECT unnest(range({COPIES})) AS copy)),
+    learnt AS (
+        SELECT *, false AS is_copy FROM past
+        UNION ALL BY NAME
+        SELECT * EXCLUDE (copy), true AS is_copy FROM copied WHERE due_at > seen_at AND due_at <= observed_until)
+    SELECT *, {_BROKEN.format(due="due_at")} AS is_broken FROM learnt WHERE is_broken IS NOT NULL
+    UNION ALL BY NAME
 """
 """Snapshots of the past: those that are due by now, for the quick of the same age would flatter.
 
-At most ROWS a promise, chosen by a hash.
+At most ROWS a promise, chosen by a hash, and COPIES of each as they had been had their day been another.
 """
 
 
@@ -124,20 +125,16 @@ def _snapshots(connection: duckdb.DuckDBPyConnection, days: int, *, is_learning:
         WITH ended AS (
             SELECT p.return_key, p.promise_id, p.source, concat_ws('|', p.country, p.method, p.carrier) AS lane,
                 coalesce(p.country, '') AS country, p.to_stage, f.from_stage, coalesce(p.place_id, '') AS place_id,
-                p.started_at, p.due_at, p.handed_over_at, t.observed_until,
-                least(p.ended_at, p.stopped_at, p.lost_at) AS closed_at,
-                CASE WHEN p.ended_at IS NOT NULL THEN p.ended_at > p.due_at WHEN p.stopped_at <= p.due_at
-                    OR p.handed_over_at IS NULL THEN NULL ELSE true END AS is_broken,
-                p.due_at AS decided_at
+                p.started_at, p.due_at, p.handed_over_at, p.ended_at, p.stopped_at, t.observed_until,
+                least(p.ended_at, p.stopped_at, p.lost_at) AS closed_at
             FROM estimate_promise p JOIN ({OBSERVED_SQL}) t ON t.source = p.source
             LEFT JOIN (SELECT policy_key, promise_id, min(from_stage) AS from_stage FROM dim_policy_promise
                 GROUP BY ALL) f
                 ON f.policy_key = p.policy_key AND f.promise_id = p.promise_id
             WHERE p.due_at IS NOT NULL AND p.started_at IS NOT NULL AND p.started_at >= t.observed_until
-                - to_days({days + 60}))
-        SELECT o.*, o.observed_until AS seen_at FROM ended o
-        WHERE o.due_at > o.observed_until AND o.started_at <= o.observed_until AND o.closed_at IS NULL
-        {_PAST if is_learning else ""};
+                - to_days({days + 60})){"," + _PAST if is_learning else ""}
+        SELECT *, observed_until AS seen_at, false AS is_copy, NULL::BOOLEAN AS is_broken FROM ended
+        WHERE due_at > observed_until AND started_at <= observed_until AND closed_at IS NULL;
         CREATE OR REPLACE TEMP TABLE return_stage AS
         {stage_times("SEMI JOIN snapshot USING (return_key)")}
     """)
@@ -166,26 +163,6 @@ def _lane_rates(connection: duckdb.DuckDBPyConnection, days: int) -> None:
         SELECT l.promise_id, l.seen_at, l.lane, (l.broken + 30 * w.rate) / (l.n + 30) AS rate FROM decided_count l
             JOIN whole_rate w USING (promise_id, seen_at);
         DROP TABLE decided_count
-    """)
-
-
-def _weekday_shares(connection: duckdb.DuckDBPyConnection, days: int) -> None:
-    """Store weekday_share: the share of a promise's ends of the 120 days before each instant by day of the week.
-
-    d1 is Monday; each is pulled towards a seventh with one end.
-    """
-    shares = ", ".join(
-        f"(coalesce(sum(n) FILTER (isodow(day) = {d}), 0) + 1.0) / (sum(n) + 7.0) AS d{d}" for d in range(1, 8)
-    )
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE weekday_share AS
-        WITH ended AS (
-            SELECT p.promise_id, p.ended_at::DATE AS day, count(*) AS n FROM estimate_promise p
-                JOIN ({OBSERVED_SQL}) t ON t.source = p.source WHERE p.ended_at <= t.observed_until
-                AND p.ended_at >= t.observed_until - to_days({days + 122}) GROUP BY ALL)
-        SELECT promise_id, seen_at, {shares} FROM ended JOIN (SELECT DISTINCT seen_at FROM instant) i
-            ON day < i.seen_at::DATE AND day >= i.seen_at::DATE - 120
-        GROUP BY ALL
     """)
 
 
@@ -231,10 +208,9 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
         "snapshot",
         "return_stage",
         "backlog",
-        "queue",
+        "turn",
         "whole_rate",
         "lane_rate",
-        "weekday_share",
     ):
         connection.execute(f"DROP TABLE {table}")
 
@@ -249,24 +225,30 @@ def _stored(connection: duckdb.DuckDBPyConnection, until: datetime) -> dict[str,
     for model_id, is_used, parameters in rows:
         given: dict[str, Any] = json.loads(parameters)
         promise_id = given.pop("promise_id")
-        found[promise_id] = (model_id, breach.BreachModel(**given) if is_used else None)
+        if "trees" not in given:  # of a version before this one
+            return {}
+        found[promise_id] = (model_id, breach.BreachModel.of(given) if is_used else None)
     return found
 
 
 def _fitted(connection: duckdb.DuckDBPyConnection, until: datetime) -> dict[str, tuple[str, breach.BreachModel | None]]:
     """Fit one model a promise and record it with its score, used or not."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
     rows = connection.execute(_features("is_broken IS NOT NULL AND seen_at < observed_until")).fetchnumpy()
     connection.execute("DELETE FROM model_version WHERE model = 'breach'")
     found: dict[str, tuple[str, breach.BreachModel | None]] = {}
     for promise_id in sorted(set(rows["promise_id"].tolist())):
         mine = rows["promise_id"] == promise_id
         column = {n: np.ma.getdata(rows[n])[mine] for n in rows if n not in ("promise_id", "stage", "lane", "seen_at")}
-        model = breach.fit(column, column["is_broken"], column["seen_day"], column["decided_day"], column["base_rate"])
+        given = (column[n] for n in ("is_broken", "seen_day", "decided_day", "base_rate", "is_copy"))
+        with threadpool_limits(1):  # threads that wait for each other are slower where other work runs
+            model = breach.fit(column, *given)
         if model is None:
             continue
         model_id = f"breach/{promise_id}/{until:%Y%m%d}"
         is_used = model.beats_base_rate()
-        given = {"promise_id": promise_id, **model.__dict__}
+        parameters = {"promise_id": promise_id, **model.plain()}
         values = {
             "model_id": model_id,
             "model": "breach",
@@ -276,7 +258,7 @@ def _fitted(connection: duckdb.DuckDBPyConnection, until: datetime) -> dict[str,
             "score": model.brier,
             "base_score": model.base_brier,
             "is_used": is_used,
-            "parameters": json.dumps(given),
+            "parameters": json.dumps(parameters),
         }
         types = {
             "model_id": "VARCHAR",

@@ -10,14 +10,13 @@ import duckdb
 import numpy as np
 
 from models import promises
-from pipelines.estimate.work_ahead import REACHED, ahead, stage_times
+from pipelines.estimate.work_ahead import AGE_SQL, REACHED, ahead, stage_times
 from pipelines.warehouse.rules import OBSERVED_SQL
 
 _BINS, _BIN_DAYS = 480, 0.25  # of life tables: 120 days
 _BORROWED = 30.0  # returns of the whole stage that a lane's own life table is eked out with
 _LOOKS, _LOOK_DAYS = 20, 7  # past evenings that returns were open on, each of the weekday of now
 _LOOK_HALF_LIFE = 6.0  # looks
-_AGES = (0, 1, 2, 3, 5, 8, 13, 21, 34)  # days in a stage, from which waits are told apart
 _WHOLE_STAGE = 5.0  # looks at the stage at any age that an age's own are eked out with
 
 
@@ -25,7 +24,6 @@ def _looks(connection: duckdb.DuckDBPyConnection) -> None:
     """Store refund_wait, a row a return, and look, a row a return x evening it was open on, k weeks ago."""
     stages = " ".join(f"WHEN {s} <= seen_at THEN '{s}'" for s in reversed(REACHED[1:]))
     since = " ".join(f"WHEN '{s}' THEN {s}" for s in REACHED)
-    age = " ".join(f"WHEN stage_days >= {d} THEN {i}" for i, d in reversed(list(enumerate(_AGES))))
     days = _LOOKS * _LOOK_DAYS + 60
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE refund_wait AS
@@ -55,7 +53,7 @@ def _looks(connection: duckdb.DuckDBPyConnection) -> None:
                 CASE stage {since} END AS reached_at
             FROM seen WHERE requested <= seen_at AND (closed_at IS NULL OR closed_at > seen_at)),
         aged AS (SELECT *, (epoch(seen_at) - epoch(reached_at)) / 86400 AS stage_days FROM staged)
-        SELECT *, CASE {age} END AS age,
+        SELECT *, {AGE_SQL} AS age,
             CASE WHEN paid_at IS NOT NULL THEN 0 WHEN stopped_at IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2
                 ELSE 3 END AS cause,
             (epoch(coalesce(closed_at, observed_until)) - epoch(seen_at)) / 86400 AS left_days

@@ -12,6 +12,8 @@ REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
 SNAPSHOT_DAYS = 8  # between the instants looked at
 _BEFORE = 26  # instants before each that say what work is usual
 _AHEAD = 56  # days of work that are laid out; what waits longer goes on like the last
+_AGES = (0, 1, 2, 3, 5, 8, 13, 21, 34)  # days in a stage, from which ways are told apart
+_TOLD, _LEARNT = 4, 13  # instants until a way has told whether it ends, and instants of them that are learnt from
 
 
 def stage_times(where: str) -> str:
@@ -78,9 +80,10 @@ def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
         SELECT source, observed_until - to_days({SNAPSHOT_DAYS} * k) AS seen_at, k
         FROM ({OBSERVED_SQL}), (SELECT unnest(range({instants + _BEFORE} + 1))::INTEGER AS k);
         CREATE OR REPLACE TEMP TABLE work AS
-        SELECT source, coalesce(place_id, '') AS place_id, requested_at, received_at, inspected_at,
-            coalesce(handed_over_at, carrier_scan_at, received_at) AS sent_at, coalesce(received_at, inspected_at)
-                AS came_at, coalesce(requested_at, sent_at, came_at) AS begun_at,
+        SELECT source, return_key, coalesce(place_id, '') AS place_id, concat_ws('|', country, method, carrier) AS lane,
+            requested_at, received_at, inspected_at, coalesce(received_at, inspected_at) AS came_at,
+            coalesce(carrier_scan_at, came_at) AS scan_at, coalesce(handed_over_at, scan_at) AS sent_at,
+            coalesce(requested_at, sent_at) AS begun_at,
             least(cancelled_at, rejected_at, expired_at, lost_at) AS stopped_at
         FROM fact_return_line WHERE method IS DISTINCT FROM 'store';
         CREATE OR REPLACE TEMP TABLE backlog AS
@@ -103,25 +106,78 @@ def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
                 END AS coming_excess,
             CASE WHEN known >= {_BEFORE // 2} THEN greatest((waiting + coming + asked) / able - usual_asked, 0) ELSE 0
                 END AS asked_excess
-        FROM usual SEMI JOIN instant USING (source, seen_at);
-        DROP TABLE every_instant
+        FROM usual SEMI JOIN instant USING (source, seen_at)
     """)
+    _ways(connection)
     _queue(connection)
 
 
-def _queue(connection: duckdb.DuckDBPyConnection) -> None:
-    """Store queue: of goods that wait, in the order they came, in how many days those before them are inspected.
+AGE_SQL = "CASE " + " ".join(f"WHEN stage_days >= {d} THEN {i}" for i, d in reversed(list(enumerate(_AGES)))) + " END"
+"""The class of the days in a stage."""
 
-    At what the site can do a week, spread over its days of work: those on which it inspected in the last eight weeks.
+_LIVE = f"""
+    SELECT i.source, i.seen_at, i.k, return_key, place_id, lane, came_at, CASE WHEN came_at <= seen_at THEN 'received'
+            WHEN scan_at <= seen_at THEN 'carrier_scan' WHEN sent_at <= seen_at THEN 'handed_over' ELSE 'requested'
+            END AS stage,
+        (epoch(seen_at) - epoch(CASE stage WHEN 'received' THEN came_at WHEN 'carrier_scan' THEN scan_at
+            WHEN 'handed_over' THEN sent_at ELSE begun_at END)) / 86400 AS stage_days, {AGE_SQL} AS age
+    FROM every_instant i JOIN work r ON r.source = i.source AND begun_at > seen_at - INTERVAL 60 DAY
+        AND begun_at <= seen_at AND (inspected_at IS NULL OR inspected_at > seen_at)
+        AND (stopped_at IS NULL OR stopped_at > seen_at)
+"""
+"""What was on its way or waited at instants: the stage it had reached, and for how long."""
+
+
+def _ways(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store way: of goods in a stage for so long, how many of them came and in how many days, as known by an instant.
+
+    By lane, and of all lanes (`lane` is NULL): those that were there at instants before, long enough ago to tell.
     """
-    every = "SELECT * REPLACE ('' AS place_id) FROM work UNION ALL SELECT * FROM work WHERE place_id <> ''"
+    told = f"came_at <= seen_at + to_days({_TOLD * SNAPSHOT_DAYS})"
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE queue AS
-        WITH every AS ({every}),
+        CREATE OR REPLACE TEMP TABLE way AS
+        WITH told AS (
+            SELECT source, k, stage, age, lane, count(*) AS n, count(*) FILTER ({told}) AS came,
+                sum(epoch(came_at)::BIGINT - epoch(seen_at)::BIGINT) FILTER ({told}) AS seconds
+            FROM ({_LIVE}) WHERE stage <> 'received' GROUP BY ALL)
+        SELECT i.source, i.seen_at, stage, age, lane, sum(n)::DOUBLE AS n, sum(came)::DOUBLE AS came,
+            coalesce(sum(seconds), 0) / 86400.0 AS days
+        FROM every_instant i SEMI JOIN instant USING (source, seen_at)
+        JOIN told t ON t.source = i.source AND t.k BETWEEN i.k + {_TOLD} AND i.k + {_TOLD + _LEARNT - 1}
+        GROUP BY GROUPING SETS ((i.source, i.seen_at, stage, age, lane), (i.source, i.seen_at, stage, age))
+    """)
+
+
+def _queue(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store turn: of goods on their way or waiting, in how many days they come and in how many they are inspected.
+
+    First come, first served: before a return are those that wait and those that come sooner, each by how probably it
+    comes; a lane's own mean of days is pulled towards that of all lanes with ten returns. A site does in a week what it
+    can, on its days of work: those on which it inspected in the last eight weeks. What is on its way is no site's yet
+    and stands in the queue of its source (place_id '').
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE turn AS
+        WITH live AS (
+            SELECT l.* EXCLUDE (lane, age), CASE l.stage WHEN 'received' THEN -l.stage_days ELSE coalesce(
+                    (coalesce(o.days, 0) + 10 * w.days / greatest(w.came, 1)) / (coalesce(o.came, 0) + 10), 0)
+                    END AS come_days,
+                CASE l.stage WHEN 'received' THEN 1 ELSE coalesce(w.came / w.n, 1) END AS share
+            FROM ({_LIVE}) l SEMI JOIN instant USING (source, seen_at)
+            LEFT JOIN way w ON w.source = l.source AND w.seen_at = l.seen_at AND w.stage = l.stage AND w.age = l.age
+                AND w.lane IS NULL
+            LEFT JOIN way o ON o.source = l.source AND o.seen_at = l.seen_at AND o.stage = l.stage AND o.age = l.age
+                AND o.lane = l.lane),
+        queue AS (
+            SELECT source, seen_at, return_key, place_id, come_days, sum(share) OVER (PARTITION BY source, seen_at,
+                place_id ORDER BY come_days, stage_days DESC, return_key) AS position
+            FROM (SELECT * REPLACE ('' AS place_id) FROM live UNION ALL FROM live WHERE place_id <> ''
+                AND stage = 'received')),
         worked AS (
             SELECT i.source, place_id, seen_at, isodow(inspected_at) AS weekday, count(*) AS n
-            FROM instant i JOIN every r ON r.source = i.source AND inspected_at <= seen_at
-                AND inspected_at > seen_at - INTERVAL 56 DAY GROUP BY ALL),
+            FROM instant i JOIN (SELECT * REPLACE ('' AS place_id) FROM work UNION ALL FROM work WHERE place_id <> '') r
+                ON r.source = i.source AND inspected_at <= seen_at AND inspected_at > seen_at - INTERVAL 56 DAY
+            GROUP BY ALL),
         days AS (
             SELECT b.source, b.place_id, b.seen_at, k, 7 * able * w.n / sum(w.n) OVER (
                 PARTITION BY b.source, b.place_id, b.seen_at, k // 7) AS step
@@ -130,15 +186,14 @@ def _queue(connection: duckdb.DuckDBPyConnection) -> None:
                 AND w.weekday = isodow(b.seen_at + to_days(k + 1))),
         hands AS (
             SELECT *, sum(step) OVER (PARTITION BY source, place_id, seen_at ORDER BY k) - step AS before FROM days),
-        waiting AS (
-            SELECT r.source, r.place_id, seen_at, received_at, row_number() OVER (
-                PARTITION BY r.source, r.place_id, seen_at ORDER BY received_at)::DOUBLE AS turn
-            FROM every r JOIN instant i ON i.source = r.source AND received_at <= seen_at AND received_at > seen_at
-                - INTERVAL 60 DAY AND (inspected_at IS NULL OR inspected_at > seen_at)
-                AND (stopped_at IS NULL OR stopped_at > seen_at))
-        SELECT w.source, w.place_id, w.seen_at, received_at, max(k + (turn - before) / step) AS turn_days
-        FROM waiting w ASOF JOIN hands h ON h.source = w.source AND h.place_id = w.place_id AND h.seen_at = w.seen_at
-            AND w.turn >= h.before
-        GROUP BY ALL;
-        DROP TABLE work
+        turns AS (
+            SELECT q.*, k + (position - before) / step AS turn_days FROM queue q
+            ASOF LEFT JOIN hands h ON h.source = q.source AND h.place_id = q.place_id AND h.seen_at = q.seen_at
+                AND q.position >= h.before)
+        SELECT source, seen_at, return_key, place_id, greatest(max(come_days), 0) AS come_days,
+            greatest(max(come_days), max(turn_days), 0) AS turn_days
+        FROM turns SEMI JOIN snapshot USING (source, seen_at, return_key) GROUP BY ALL;
+        DROP TABLE work;
+        DROP TABLE way;
+        DROP TABLE every_instant
     """)

@@ -23,6 +23,8 @@ from tests.worlds.shop import DAY, end_of
 SHOPS, LARGE_SHOPS = 100, 6
 LINES, DAYS, LARGE_LINES = 10_000, 240, 120_000
 BINS = 10
+SHOWN = 0.75
+"""Of open promises must have a risk, so that none is right by saying nothing."""
 ENDS = {"refund": "refunded_at", "inspect": "inspected_at", "request_to_refund": "refunded_at"}
 WORLDS: dict[str, Callable[..., Shop]] = {
     "nothing moves": plain.steady,
@@ -78,8 +80,9 @@ def _promised(at: Path, shop: Shop) -> list[Any]:
 def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
     """Ask for open returns: each promise's risk and whether it broke, and whether the refund came in its interval.
 
-    risks: promise, probability, whether it broke, whether its answer says that something is the matter. Promises of
-    returns that were never handed over, or cancelled, are neither kept nor broken. dates: whether the refund came in
+    risks: promise, probability, whether it broke, whether its answer says that something is the matter; `asked` is how
+    many there would be if none lacked its probability. Promises of returns that were never handed over, or cancelled,
+    are neither kept nor broken. dates: whether the refund came in
     its interval, whether it came by the day expected.
     """
     true = lines.set_index("line")
@@ -90,7 +93,8 @@ def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
         rows = shop.rows("breach_risk", limit=None)
     told = set(said.loc[said["why"].fillna("") != "", "promise_id"])
     rows = rows[rows["promise_id"].isin(list(ENDS))].assign(line=_lines(rows["return_id"]))
-    rows = rows[rows["line"].isin(true.index)].dropna(subset=["probability"])
+    rows = rows[rows["line"].isin(true.index)]
+    asked, rows = len(rows), rows.dropna(subset=["probability"])
     risks = []
     for name, column in ENDS.items():
         here = rows[rows["promise_id"] == name]
@@ -98,7 +102,7 @@ def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
         risks += [[name, float(p), int(b), name in told] for p, b in zip(here["probability"], broken, strict=True)]
     refunds = pd.DataFrame(ask(at, "at-risk", "--limit", "1000000"))
     if refunds.empty:
-        return {"risks": risks, "dates": []}
+        return {"asked": asked, "risks": risks, "dates": []}
     came = true["refunded_at"].reindex(_lines(refunds["return_id"])).reset_index(drop=True)
     early, expected, late = (
         pd.to_datetime(refunds[c], format="ISO8601").dt.tz_localize(None)
@@ -108,7 +112,7 @@ def _open(at: Path, lines: pd.DataFrame) -> dict[str, Any]:
     inside, by_then = (came >= early) & (late.isna() | (came <= late)), came <= expected
     labels = refunds[["caution", "reason"]].fillna("").ne("").any(axis=1)
     columns = (inside[shown], by_then[shown], labels[shown])
-    return {"risks": risks, "dates": [[bool(v) for v in row] for row in zip(*columns, strict=True)]}
+    return {"asked": asked, "risks": risks, "dates": [[bool(v) for v in row] for row in zip(*columns, strict=True)]}
 
 
 def _lines(return_ids: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -174,11 +178,13 @@ def _risks(world: str, shops: list[Any], errors: str) -> Iterator[Claim]:
     told = share(risks["told"])
     worst = ", ".join(f"{name} {value:.3f}" for name, value in each.items())
     is_free = world in ("backlog growing threefold", "Tuesdays")
-    holds = error <= 0.02 and all(e <= 0.03 for e in each.values())
+    shown = len(risks) / sum(a["asked"] for a in shops)
+    holds = error <= 0.02 and all(e <= 0.03 for e in each.values()) and shown >= SHOWN
     yield Claim(
         f"Risk of open promises, {world} ({len(shops)} shops, {len(risks):,} open promises)",
-        "calibration error at most .02, each promise within .03" + (", or labelled in at least 90%" if is_free else ""),
-        f"{error:.3f} ({worst}); said {risks['said'].mean():.1%}, broken {risks['broken'].mean():.1%};"
+        f"calibration error at most .02, each promise within .03, shown for at least {SHOWN:.0%}"
+        + (", or labelled in at least 90%" if is_free else ""),
+        f"{error:.3f} ({worst}), shown for {shown:.0%}; said {risks['said'].mean():.1%}, broken {risks['broken'].mean():.1%};"
         f" labelled {told:.1%}{errors}",
         bool(not errors and (holds or (is_free and told >= 0.9))),
     )
