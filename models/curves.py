@@ -20,7 +20,8 @@ _DATED_DAYS = 65  # what to take such a window for before its own returns are se
 RECENT_DAYS = 120  # beyond a curve's last day, how far back returned lines count
 _ASSUMED, _STRETCHED, _START = 30.0, 100.0, 300.0  # returns that an assumed, a stretched and a start's curve are worth
 DRIFT_DAYS = 30  # the confirmations that the alarm compares with the curve
-DRIFT_FACTOR, DRIFT_Z = 1.1, 3.5  # delays this much longer or shorter, this surely: the curve no longer fits
+DRIFT_FACTOR, DRIFT_Z = 1.1, 2.6  # delays this much longer or shorter, by chance once in a hundred: it no longer fits
+_UNLIKE = 2.0  # how far a new category may lie from others, in times that those lie apart: few teach it
 
 
 def development_curve(
@@ -243,7 +244,7 @@ def developed(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell
                 recent = curve_shift.RECENT_DAYS_SEEN
                 now = development_curve(*delays, cell.last_day, now, _START, recent_days=recent)
             is_new = has_shown and not cell.is_dated and 0 < _oldest(delays) < cell.last_day
-            unlike = spread if is_new else 0.0
+            unlike = _UNLIKE * spread if is_new else 0.0
             all_doubt = float(np.sqrt(doubt**2 + tail**2 + phase**2 + unsure**2 + unlike**2))
             found[cell] = Developed(now, curve, all_doubt, moved.is_moved and not cell.is_dated, is_new)
     return {c: found[c] for c in cells}

@@ -210,7 +210,7 @@ def test_a_return_does_not_have_its_turn_before_it_comes() -> None:
 def test_a_model_of_a_version_before_is_fitted_anew() -> None:
     connection = duckdb.connect()
     connection.execute(
-        """CREATE TABLE model_version AS SELECT 'breach/refund/20250307' AS model_id, 'breach' AS model, true AS is_used,
+        """CREATE TABLE model_version AS SELECT 'breach/refund' AS model_id, 'breach' AS model, true AS is_used,
         ?::TIMESTAMP AS fitted_at, '{"promise_id": "refund", "intercept": 1.0}' AS parameters""",
         [NOW],
     )

@@ -55,6 +55,23 @@ def test_curves_follow_scans_that_come_days_late() -> None:
     assert min(maturity_error(parts, before)) > 0.04  # the curves of the long run take the late for not to come
 
 
+def test_the_alarm_hears_one_day_in_few_returns_and_is_seldom_false() -> None:
+    """A tenth of the lines, 400 returns a month: a day's delay is 4.3 errors on the mean, 3.5 of them would miss one in
+    four."""
+    settled = developed_of(late(99))
+
+    def is_heard(seed: int, days: float) -> bool:
+        parts = []
+        for (delay, age), curve in zip(late(seed, days=days), settled, strict=True):
+            few, old = delay[::10], age[::10].astype(float)
+            recent = (few <= old) & (old - few < curves.DRIFT_DAYS)
+            parts.append((curves.Delays(few[recent], np.ones(recent.sum()), old[recent]), curve.share))
+        return curves.delay_drift(parts).is_drifting
+
+    assert sum(is_heard(100 + k, 0.0) for k in range(40)) <= 2
+    assert sum(is_heard(100 + k, 1.0) for k in range(40)) >= 34
+
+
 def test_steady_curves_stay_and_weekends_are_no_drift() -> None:
     for seed in range(6):
         for weekend in (False, True):
@@ -70,7 +87,7 @@ def test_a_category_without_history_is_widened_by_what_the_others_taught() -> No
     young = developed_of(parts, (200, 200, 35))
     old = developed_of(parts)
     assert young[2].doubt > 2 * old[2].doubt
-    assert young[2].doubt > 1.5 * young[0].doubt
+    assert young[2].doubt > 2.5 * young[0].doubt  # a newcomer may lie twice as far from others as those lie apart
     assert [d.is_new for d in young] == [False, False, True]
     assert not any(d.is_new for d in old)
     assert not any(d.is_new for d in developed_of(parts, (35, 35, 35)))  # a shop that began: none is newer than others

@@ -16,12 +16,14 @@ import numpy as np
 def said(kind: str, seen: Any, came: Any, later: Any, threads: int) -> list[float]:
     """Fit one of them and give what it expects of the later lines."""
     if kind == "LightGBM":
-        model = import_module("lightgbm").LGBMClassifier(random_state=1, n_jobs=threads, verbose=-1)
+        peer = import_module("lightgbm")  # its classifier of scikit-learn's kind has the same defaults
+        given = {"objective": "binary", "seed": 1, "num_threads": threads, "verbose": -1}
+        expected = peer.train(given, peer.Dataset(seen, came.astype(float))).predict(later)
     else:
         given = {"random_seed": 1, "thread_count": threads, "verbose": False, "allow_writing_files": False}
-        model = import_module("catboost").CatBoostClassifier(**given)
-    model.fit(seen, came)
-    return [round(float(p), 6) for p in model.predict_proba(later)[:, 1]]
+        model = import_module("catboost").CatBoostClassifier(**given).fit(seen, came)
+        expected = model.predict_proba(later)[:, 1]
+    return [round(float(p), 6) for p in expected]
 
 
 def main(file: str, threads: int = 1) -> None:

@@ -184,7 +184,8 @@ def _risks(world: str, shops: list[Any], errors: str) -> Iterator[Claim]:
         f"Risk of open promises, {world} ({len(shops)} shops, {len(risks):,} open promises)",
         f"calibration error at most .02, each promise within .03, shown for at least {SHOWN:.0%}"
         + (", or labelled in at least 90%" if is_free else ""),
-        f"{error:.3f} ({worst}), shown for {shown:.0%}; said {risks['said'].mean():.1%}, broken {risks['broken'].mean():.1%};"
+        f"{error:.3f} ({worst}), shown for {shown:.0%}; said {risks['said'].mean():.1%},"
+        f" broken {risks['broken'].mean():.1%};"
         f" labelled {told:.1%}{errors}",
         bool(not errors and (holds or (is_free and told >= 0.9))),
     )
