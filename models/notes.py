@@ -28,7 +28,6 @@ def note_themes(
     """
     from sklearn.cluster import KMeans  # a second to import, and only readers of notes need it
     from sklearn.feature_extraction.text import TfidfTransformer
-    from threadpoolctl import threadpool_limits
 
     if not len(notes):
         return [], np.zeros(0, dtype=np.int64)
@@ -47,8 +46,7 @@ def note_themes(
     scaled.idf_ = 1.0 + np.log(1.0 / np.maximum(share, 1e-9))
     features = scaled.transform(has).toarray()
     count = min(most, len(np.unique(features, axis=0)))
-    with threadpool_limits(1):  # handing a few notes to threads takes ten times as long as the notes
-        grouped = KMeans(count, n_init=10, random_state=0).fit(features, sample_weight=weight * len(text))
+    grouped = KMeans(count, n_init=10, random_state=0).fit(features, sample_weight=weight * len(text))
     leading = np.array([_first(weight * (grouped.labels_ == k), has, share) for k in range(count)])[grouped.labels_]
     told: list[tuple[float, float, str, int]] = []
     for concept in np.unique(leading):

@@ -44,7 +44,7 @@ class Turns:
         finally:
             self._take(self._lenders)
 
-    def _take(self, queue: "deque[threading.Event] | None" = None) -> None:
+    def _take(self, queue: deque[threading.Event] | None = None) -> None:
         with self._lock:
             mine = threading.Event()
             if self._free:

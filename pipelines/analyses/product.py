@@ -417,6 +417,8 @@ def product_notes(
     category_share, difference with low and high, is_within_noise; most notes first. By order day; each return line's
     note counts once.
     """
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
     columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     counts = [_notes(build, w) for w in (_of(question, style_id), _of_category(build, question, style_id))]
     own, all_ = counts
@@ -425,7 +427,8 @@ def product_notes(
     others = (all_.reindex(texts).fillna(0.0) - mine).clip(lower=0.0)
     if mine.sum() <= 0:
         return pd.DataFrame(columns=columns)
-    names, theme = note_themes([str(t) for t in texts], mine, others, most)
+    with threadpool_limits(1):  # handing a few notes to threads takes ten times as long as the notes
+        names, theme = note_themes([str(t) for t in texts], mine, others, most)
     grouped = [pd.Series(np.bincount(theme, x, len(names)), index=names) for x in (mine, others)]
     found = _compared(grouped[0], grouped[1], question.level, 1.0).rename_axis("theme").reset_index()
     found = found.rename(columns={"own": "notes"}).sort_values(
