@@ -34,6 +34,7 @@ from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
+from tests import turns
 from tests.browsing import launched
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -64,10 +65,10 @@ LONGEST = (
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; the order within a file stays."""
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Begin with the longest files, leave out what the proofs run; the order within a file stays."""
     ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+    items[:] = sorted(turns.kept(items, config), key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

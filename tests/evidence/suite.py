@@ -1,0 +1,43 @@
+"""What the tests go through by turns, gone through whole.
+
+`make test` takes a covering part of each product: pages by filters by languages, metrics by dimensions, verbs by
+faults. Here the same tests go through all of it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from tests.evidence import Claim
+
+SUBJECTS = {
+    "The stories that the demo shop hides are found through metrics alone": ("stories",),
+    "A reader of one market sees nothing of another: every number by every cut, every part of every page": ("within",),
+}
+"""What is claimed, and the files of tests that say it."""
+
+
+def claims() -> Iterator[Claim]:
+    """Run each subject's tests whole."""
+    for name, files in SUBJECTS.items():
+        yield ran(name, [f"tests/test_{file}.py" for file in files])
+
+
+def ran(name: str, words: Sequence[str]) -> Claim:
+    """Run tests with nothing left out, in two processes; claim that all pass."""
+    options = ("-q", "-p", "no:cacheprovider", "--numprocesses", "2", "--dist", "loadfile")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "BACKHAUL_WHOLE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    print(done.stdout[-4000:] + done.stderr[-2000:] if done.returncode else "", file=sys.stderr)
+    counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout)}
+    passed, others = counts.pop("passed", 0), sum(counts.values())
+    return Claim(
+        name, "all pass", f"{passed:,} passed, {others} not", not done.returncode and passed > 0 and not others
+    )
