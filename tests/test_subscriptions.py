@@ -15,12 +15,13 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 import dashboard
+from dashboard import subscribed
 from dashboard.shared import access as access_shared
 from dashboard.shared import places
 from pipelines import subscriptions
 from pipelines.access import Reader, audit
 from pipelines.cli import app as command_line
-from pipelines.errors import SubscriptionError
+from pipelines.errors import BackhaulError, SubscriptionError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.subscriptions import Subscription, newest_period, sending
@@ -79,6 +80,22 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Subscription]:
 
     monkeypatch.setattr(sending, "drawn", drawn)
     return asked
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the pages made in this process; in one of their own they are by `test_the_page_as_pdf` in French."""
+
+    def drawn(settings: Settings, one: Subscription) -> dict[str, Any]:
+        asked = {"reader": one.reader, "page": one.page, "file": one.file, "language": one.language}
+        monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(settings.warehouse))
+        try:
+            return subscribed.made({**asked, "codes": {name: list(codes) for name, codes in one.codes.items()}})
+        except BackhaulError as error:
+            raise SubscriptionError(str(error)) from None
+
+    monkeypatch.setattr(access_shared, "_for", [])
+    monkeypatch.setattr(sending, "drawn", drawn)
 
 
 def weekly(*to: str, **more: Any) -> Subscription:
@@ -247,6 +264,7 @@ def readers(shop: Settings) -> Iterator[Settings]:
 BEN = Subscription(0, "ben@example.org", "products", "weekly", (), file="xlsx", zone=PARIS)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_reader_gets_by_mail_what_they_may_see_and_it_is_written_down(readers: Settings) -> None:
     """Of the products' list every row is French; the other market has a name of its own in every row."""
     with mailbox() as (server, got):
@@ -271,6 +289,7 @@ def test_a_reader_gets_by_mail_what_they_may_see_and_it_is_written_down(readers:
     assert (event["event"], event["who"], event["door"]) == ("exported", "root@example.org", "subscription")
 
 
+@pytest.mark.usefixtures("here")
 def test_after_a_scope_narrows_or_a_reader_goes_nothing_else_is_sent_and_it_is_said(readers: Settings) -> None:
     with hook() as (address, got):
         one = replace(BEN, to=(address,), codes={"country": ("FR",)}, file="none")
@@ -302,7 +321,11 @@ def test_who_takes_no_files_any_more_is_sent_none(readers: Settings, made: list[
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_the_page_as_pdf_in_the_readers_language(readers: Settings, language: str) -> None:
+def test_the_page_as_pdf_in_the_readers_language(
+    readers: Settings, language: str, request: pytest.FixtureRequest
+) -> None:
+    if language == "en":
+        request.getfixturevalue("here")
     with mailbox() as (server, got):
         settings = replace(readers, smtp=server)
         one = Subscription(

@@ -15,6 +15,7 @@ from tests.evidence import Claim
 SUBJECTS = {
     "The stories that the demo shop hides are found through metrics alone": ("stories",),
     "A reader of one market sees nothing of another: every number by every cut, every part of every page": ("within",),
+    "Shops of a few unlike shapes: every page with its parts, every metric": ("any_shop",),
 }
 """What is claimed, and the files of tests that say it."""
 
