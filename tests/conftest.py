@@ -20,7 +20,9 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
-from pipelines import cli
+from pipelines import alerts, cli
 from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -228,11 +230,10 @@ def fresh(folder: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def tiny_settings(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
+def tiny_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
     """The tiny shop, loaded."""
-    settings = fresh(tmp_path_factory.mktemp("tiny"))
-    load(settings, [tiny_files])
-    return settings
+    made = made_once(pytestconfig, tmp_path_factory, "tiny", lambda folder: load(fresh(folder), [tiny_files]))
+    return fresh(made)
 
 
 @pytest.fixture(scope="session")
@@ -274,6 +275,18 @@ def sample_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
+def markets_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The shop of two markets (tests/two_markets.py), loaded: a test that writes takes a copy."""
+    from tests.any_shop import Delivery, write
+    from tests.two_markets import whole
+
+    def make(folder: Path) -> None:
+        load(fresh(folder), write(folder / "files", Delivery(whole(60))), namespace="s")
+
+    return fresh(made_once(pytestconfig, tmp_path_factory, "markets", make))
+
+
+@pytest.fixture(scope="session")
 def sample_build(sample_settings: Settings) -> Iterator[Build]:
     build = current_build(sample_settings.warehouse)
     yield build
@@ -296,18 +309,68 @@ def third_party() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="module")
+def no_rules() -> Iterator[None]:
+    """Evaluate no alert rule after a load: a sixth of what it takes, and of no use where loads are the subject."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(alerts, "record", lambda _: [])
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return fresh(tmp_path)
 
 
+def copied(settings: Settings, folder: Path) -> Settings:
+    """Copy a warehouse that was loaded with the key of all tests, with its raw files, into a folder."""
+    target = fresh(folder)
+    for given, copy in ((settings.warehouse, target.warehouse), (settings.raw, target.raw)):
+        shutil.copytree(given, copy)
+    return target
+
+
 @pytest.fixture
 def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
     """A warehouse with the tiny shop that a test may change."""
-    target = fresh(tmp_path)
-    for given, copied in ((tiny_settings.warehouse, target.warehouse), (tiny_settings.raw, target.raw)):
-        shutil.copytree(given, copied)
-    return target
+    return copied(tiny_settings, tmp_path)
+
+
+@contextmanager
+def put_back(settings: Settings) -> Iterator[Settings]:
+    """Put back after a test what people wrote into a warehouse: for a test that loads nothing.
+
+    The build stays where it is, so pages know what was read of it before; a copy would be read anew.
+    """
+    home, heavy = settings.warehouse, {"builds", "log"}
+    with tempfile.TemporaryDirectory() as place:
+        before = Path(place) / "before"
+        shutil.copytree(home, before, ignore=lambda at, _: heavy if Path(at) == home else ())
+        build = (home / "current").read_text()
+        try:
+            yield settings
+        finally:
+            assert (home / "current").read_text() == build, "a test that loads takes a copy"
+            for path in home.iterdir():
+                if path.is_dir() and path.name not in heavy:
+                    shutil.rmtree(path)
+                elif not path.is_dir():
+                    path.unlink()
+            shutil.copytree(before, home, copy_function=shutil.copy, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def desk_of_tiny(tiny_settings: Settings) -> Iterator[Settings]:
+    """The warehouse of the tiny shop, where a test may write what people write; it loads nothing."""
+    with put_back(tiny_settings) as settings:
+        yield settings
+
+
+@pytest.fixture
+def desk_of_sample(sample_settings: Settings) -> Iterator[Settings]:
+    """The warehouse of the sample shop, where a test may write what people write; it loads nothing."""
+    with put_back(sample_settings) as settings:
+        yield settings
 
 
 def ends(

@@ -15,9 +15,8 @@ from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.scope import Scope
 from tests import every_part
-from tests.conftest import ends
-from tests.test_within import loaded
-from tests.two_markets import MARK, whole
+from tests.conftest import copied, ends
+from tests.two_markets import MARK
 
 READERS = """version: 1
 readers:
@@ -30,9 +29,9 @@ readers:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def shop(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets with a file of readers."""
-    settings = loaded(tmp_path_factory.mktemp("access"), whole(60))
+    settings = copied(markets_settings, tmp_path_factory.mktemp("access"))
     settings.readers_file.write_text(READERS, encoding="utf-8")
     return settings
 

@@ -14,6 +14,8 @@ from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 INVOICES = [
     {
         "invoice_line_id": "I1-1",

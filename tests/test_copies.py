@@ -21,6 +21,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import UNFINISHED, build_path, current_build, current_id
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
 
 

@@ -607,14 +607,27 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
 PARTS = [(sheet.address, part) for sheet in places.SHEETS for part in sheet.parts if len(sheet.parts) > 1]
 
 
+@pytest.fixture(scope="module")
+def walks(sample_settings: Settings) -> dict[str, AppTest]:
+    """The app on the sample shop in each language, opened once: each part is turned to in it."""
+    with pytest.MonkeyPatch.context() as patched:
+        return {language: app(sample_settings.warehouse, patched, lang=language).run() for language in LANGUAGES}
+
+
 @pytest.mark.parametrize(
     ("page", "part", "language"), [(*of, language) for of, language in zip(PARTS, cycle(LANGUAGES), strict=False)]
 )
 def test_every_part_of_a_page_has_something_to_show(
-    sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, part: str, language: str
+    sample_settings: Settings,
+    walks: dict[str, AppTest],
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    part: str,
+    language: str,
 ) -> None:
     """In a language by turns: tests/test_places.py walks through all of them in both."""
-    opened = app(sample_settings.warehouse, monkeypatch, lang=language).run()
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
+    opened = walks[language]
     opened.query_params["part"] = part
     turn(opened, page).run()
     assert not opened.exception
@@ -649,10 +662,9 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
 
 
 def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
-    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    desk_of_sample: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse = tmp_path / "warehouse"
-    shutil.copytree(sample_settings.warehouse, warehouse)
+    warehouse = desk_of_sample.warehouse
     opened = app(warehouse, monkeypatch).run()
     turn(opened, "actions").run()
     assert EN("actions.none") in said(opened)
@@ -672,11 +684,8 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     assert actions.actions(Settings(warehouse=warehouse)) == []
 
 
-def test_an_open_action_is_finished_on_the_page(
-    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warehouse = tmp_path / "warehouse"
-    shutil.copytree(sample_settings.warehouse, warehouse)
+def test_an_open_action_is_finished_on_the_page(desk_of_sample: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = desk_of_sample.warehouse
     settings = Settings(warehouse=warehouse)
     style = next(iter(names.styles(queries.source(warehouse))))
     logged = actions.log_action(settings, "photo", {"style_id": [style]})
@@ -694,13 +703,11 @@ def test_an_open_action_is_finished_on_the_page(
     assert "done" not in [b.key for b in opened.button]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_drift_is_said_where_its_intervals_are_shown(
-    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = tmp_path / "warehouse"
     shutil.copytree(sample_settings.warehouse, warehouse)
-    words = Words(language)
     drifting = pd.DataFrame(
         {
             "category": [None],
@@ -711,19 +718,21 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
         }
     )
     monkeypatch.setattr(final_rates, "drifts", lambda build: drifting)
-    opened = app(warehouse, monkeypatch, lang=language).run()
-    turn(opened, "returns").run()
-    assert not opened.exception
-    sentence = words("reason.drift_later", day="2026-01-01", factor=words.number(1.27, 2))
-    warned = [str(w.value) for w in opened.warning]
-    assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
+    for language in LANGUAGES:
+        words = Words(language)
+        opened = app(warehouse, monkeypatch, lang=language).run()
+        turn(opened, "returns").run()
+        assert not opened.exception
+        sentence = words("reason.drift_later", day="2026-01-01", factor=words.number(1.27, 2))
+        warned = [str(w.value) for w in opened.warning]
+        assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
+        assert len(warned) == 2
+        marked = [m.label for m in opened.metric if "material/warning" in m.label]
+        assert len(marked) == 2  # the final rate and what is still to come
     months = data_returns.cohorts(
         queries.PageQuestion(queries.source(warehouse), *queries.days(queries.source(warehouse)))
     )
     assert (months["caution"] == "delay_drift").any()
-    assert len(warned) == 2
-    marked = [m.label for m in opened.metric if "material/warning" in m.label]
-    assert len(marked) == 2  # the final rate and what is still to come
 
 
 def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -736,10 +745,9 @@ def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytes
 
 
 def test_an_action_about_nothing_is_refused_with_a_sentence(
-    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    desk_of_sample: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse = tmp_path / "warehouse"
-    shutil.copytree(sample_settings.warehouse, warehouse)
+    warehouse = desk_of_sample.warehouse
     opened = app(warehouse, monkeypatch).run()
     turn(opened, "actions").run()
     submit = next(b for b in opened.button if b.label == EN("actions.log") and not str(b.key).startswith("suggestion"))

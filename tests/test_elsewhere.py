@@ -33,6 +33,8 @@ from tests import any_shop, postgres
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 from tests.turns import left_to_proofs
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ROOT = Path(__file__).parents[1]
 
 

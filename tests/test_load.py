@@ -30,6 +30,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, schema, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 Shop = dict[str, list[dict[str, str]]]
 
 

@@ -15,6 +15,8 @@ from pipelines.warehouse.log_files import Logs
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_load import assert_same, part, tables
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 _EVERY = sorted({str(row["order_id"]) for row in TINY_SHOP["order_line"]})
 PARTS = [set(_EVERY[n::4]) for n in range(4)]  # orders of four loads
 

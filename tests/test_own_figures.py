@@ -19,6 +19,8 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ORDER = {"ordered_at": "2025-02-01T10:00:00Z", "product_id": "P", "units": 1, "net_amount": 50, "currency": "EUR"}
 DROPS = {"B1": (10, 5), "B2": (20, 30)}  # kg, km driven to it
 

@@ -28,6 +28,8 @@ from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
 from tests.test_sources_shopify import ORDER
 from tests.test_systems import APART, SHIPPED, files_of
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 KINDS = {
     "name": "Zorbinia {m} Vandermark",
     "email": "{m}@example.org",

@@ -19,6 +19,8 @@ from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 from tests.pages import turn
 from tests.test_dashboard import app, said
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 FACTS = ("fact_order_line", "fact_return_line", "fact_return_event", "fact_refund", "fact_refund_line", "fact_recovery")
 
 

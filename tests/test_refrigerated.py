@@ -18,6 +18,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 TRUCK = {"mode": "truck", "mass_kg": 1000, "distance_km": 100}  # 100 t.km
 PLAIN, COOLED = 12.522, 14.663  # all HGVs of DESNZ 2025: .12522, with the cooling unit .14663
 

@@ -26,12 +26,12 @@ from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.subscriptions import Subscription, newest_period, sending
 from pipelines.warehouse.scope import Scope
+from tests.conftest import copied
 from tests.pages import turn
 from tests.receivers import hook, mailbox
 from tests.test_access import READERS
 from tests.test_alerts import another_order
-from tests.test_within import loaded
-from tests.two_markets import MARK, whole
+from tests.two_markets import MARK
 
 HOME = Path(dashboard.__file__).parent
 PARIS = "Europe/Paris"
@@ -245,9 +245,9 @@ def test_every_page_that_can_be_sent_is_one(copy_of_tiny: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def shop(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets with readers: what is sent is made by the pages themselves."""
-    settings = loaded(tmp_path_factory.mktemp("subscribed"), whole(60))
+    settings = copied(markets_settings, tmp_path_factory.mktemp("subscribed"))
     settings.readers_file.write_text(READERS, encoding="utf-8")
     return settings
 

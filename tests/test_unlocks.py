@@ -18,6 +18,8 @@ from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.build import current_build
 from tests.pages import turn
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 LEAST = {
     "order_line": (
         "order_line_id",

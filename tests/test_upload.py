@@ -34,6 +34,8 @@ from pipelines.warehouse.build import build_path, current_build, current_id, wri
 from tests.pages import lines, turn
 from tests.test_dashboard import app, said
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
 # refunded.
 ORDERS = b"""order line,SKU,units,net price,order date,return date,refund date,refund amount

@@ -23,6 +23,8 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests.conftest import FUZZ, fresh
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 HEAD = "Order,Date,SKU,Qty,Net,Back\n"
 MAPPING = """
 name: daily

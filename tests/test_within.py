@@ -33,6 +33,8 @@ from tests.conftest import fresh
 from tests.turns import IS_WHOLE, by_turns
 from tests.two_markets import MARK
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 FRANCE = Scope.of(markets=["FR"])
 TURNS = 8 if IS_WHOLE else 24  # dimensions by which every number is asked by one, others at other numbers
 

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from pipelines.cli.app import app
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 WORKED = sorted(p for p in (Path(__file__).parent / "fixtures" / "worked").iterdir() if p.is_dir())
 
 
