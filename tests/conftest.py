@@ -274,6 +274,17 @@ def sample_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPa
     return fresh(made_once(pytestconfig, tmp_path_factory, "sample", _make_sample))
 
 
+def _make_few(folder: Path) -> None:
+    write_sample(folder / "raw", 3_000, 11)
+    load(fresh(folder), [folder / "raw"], source="canonical")
+
+
+@pytest.fixture(scope="session")
+def few_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A sample shop of 3,000 order lines, loaded."""
+    return fresh(made_once(pytestconfig, tmp_path_factory, "few", _make_few))
+
+
 @pytest.fixture(scope="session")
 def markets_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets (tests/two_markets.py), loaded: a test that writes takes a copy."""

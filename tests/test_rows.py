@@ -14,9 +14,7 @@ import pytest
 
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
-from pipelines.load import load
 from pipelines.metrics import Question
-from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build, open_duckdb
@@ -43,12 +41,9 @@ def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+def sample(few_settings: Settings) -> Iterator[Build]:
     """A sample shop of 3,000 order lines."""
-    folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder / "files", 3000, 11)
-    load(Settings(warehouse=folder / "warehouse"), [folder / "files"], source="canonical")
-    with current_build(folder / "warehouse") as opened:
+    with current_build(few_settings.warehouse) as opened:
         yield opened
 
 
