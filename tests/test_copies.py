@@ -22,7 +22,7 @@ from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import UNFINISHED, build_path, current_build, current_id
 from tests.turns import IS_WHOLE, left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
 

@@ -19,7 +19,7 @@ from tests.conftest import ends
 from tests.fivetran import BY_HAND, lay, plain
 from tests.postgres import postgresql
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 MAPPING = """
 name: shop

@@ -24,7 +24,7 @@ from pipelines.warehouse.star import STAR
 from tests.conftest import FUZZ, fresh
 from tests.turns import left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 HEAD = "Order,Date,SKU,Qty,Net,Back\n"
 MAPPING = """
