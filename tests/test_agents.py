@@ -293,9 +293,7 @@ def test_a_build_published_meanwhile_is_answered_from(
     assert before["checksum"] != after["checksum"]
 
 
-def test_before_anything_is_published_the_refusal_says_so(
-    listening: Callable[..., Listening], tmp_path: Path
-) -> None:
+def test_before_anything_is_published_the_refusal_says_so(listening: Callable[..., Listening], tmp_path: Path) -> None:
     found = listening(fresh(tmp_path)).ask(("about", {}))[1]
     assert found.is_error
     assert found.structured_content["refusal"]["type"] == "no_build"
