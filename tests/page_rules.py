@@ -20,6 +20,7 @@ from dashboard.shared import blocks, findings, queries, tokens
 from dashboard.shared.queries import Change
 from dashboard.shared.twin import twin
 from pipelines import metrics
+from tests.pages import lines
 
 Rests = dict[str, list[Any]]
 """The numbers that a sentence was made of, by the sentence."""
@@ -172,6 +173,12 @@ def of_tables(app: Any) -> list[str]:
     for form in ("csv", "xlsx", "parquet"):
         files = sum(key.endswith(f"_seen_{form}") for key in keys)
         found += [f"{len(parts)} charts and tables, {files} as {form}"] if files < len(parts) else []
+    groups = [b.key for b in app.button if re.fullmatch(r"(tiles|figures)_.*_rows", str(b.key))]
+    found += ["numbers without a way to their rows"] if (app.metric or lines(app)) and not groups else []
+    typed = sum(bool(table.proto.editing_mode) for table in app.dataframe)  # what is typed is no answer
+    drawn = len(app.get("plotly_chart")) + len(app.dataframe) - typed + len(groups)
+    files = sum(key.endswith("_seen_xlsx") for key in keys)
+    found += [f"{drawn} charts, tables and groups of numbers, {files} files"] if files != drawn else []
     charts = [key for key, part in parts.items() if isinstance(part.shown, go.Figure)]
     found += [f"{key} has no {form}" for key in charts for form in ("png", "svg") if f"{key}_{form}" not in keys]
     return found

@@ -31,8 +31,7 @@ READ = {
     "one bare line that came back": "en",
     "no row can be read": "fr",
 }
-HALF = len(every_part.VERBS) // 2
-SAID = {"no row can be read": slice(HALF), "one bare line that came back": slice(HALF, None)}
+SAID = {"no row can be read": slice(0, None, 4), "one bare line that came back": slice(2, None, 4)}
 """Verbs that are said to a shape; tests/evidence/any_shop.py says all of them to each."""
 THIRD = slice(None) if IS_WHOLE else slice(1, None, 3)
 """Of the metrics, where a shape is not the minimum: all are asked of each shape in tests/evidence/any_shop.py."""

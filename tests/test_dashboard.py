@@ -8,7 +8,6 @@ import datetime as dt
 import doctest
 import importlib
 import inspect
-import re
 import shutil
 import string
 from dataclasses import replace
@@ -49,7 +48,7 @@ from pipelines.warehouse import vocabulary
 from pipelines.warehouse.engine import Build
 from pipelines.why import together, why
 from tests.conftest import FUZZ
-from tests.pages import ADDRESSES, lines, turn
+from tests.pages import ADDRESSES, turn
 
 HOME = Path(dashboard.__file__).parent
 LOOKED_UP = ("value", "unit", "fact", "date", "reason", "noun", "screen")
@@ -422,20 +421,6 @@ def test_the_numbers_of_a_page_lead_to_their_rows(
     assert opened.dataframe[before].value["counted"].sum() == 4  # 4 of 9 units
     parts = next(control for control in opened.get("button_group") if control.label == words("rows.part"))
     assert list(parts.options) == [words("rows.numerator"), words("rows.denominator")]
-
-
-def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
-    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = app(tiny_settings.warehouse, monkeypatch).run()
-    for page in ADDRESSES:
-        turn(opened, page).run()
-        groups = [b.key for b in opened.button if re.fullmatch(r"(tiles|figures)_.*_rows", str(b.key))]
-        assert bool(groups) >= bool(opened.metric or lines(opened)), page
-        tables = [one for one in opened.dataframe if not one.proto.editing_mode]  # what is typed is no answer
-        drawn = len(opened.get("plotly_chart")) + len(tables) + len(groups)
-        files = [b for b in opened.get("download_button") if b.key.endswith("_seen_xlsx")]
-        assert len(files) == drawn, page
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

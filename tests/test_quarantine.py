@@ -18,6 +18,7 @@ from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 from tests.pages import turn
 from tests.test_dashboard import app, said
+from tests.turns import left_to_proofs
 
 pytestmark = pytest.mark.usefixtures("no_rules")
 
@@ -232,7 +233,7 @@ def test_the_command_line_goes_the_whole_way(
     assert (code, "No row at order_line.csv:3" in err) == (1, True)
 
 
-@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("language", [left_to_proofs("en"), "fr"])
 def test_the_page_shows_a_row_keeps_a_fix_and_applies_it(
     shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:

@@ -14,11 +14,20 @@ from tests.evidence import Claim
 
 SUBJECTS = {
     "The stories that the demo shop hides are found through metrics alone": ("stories",),
-    "A reader of one market sees nothing of another: every number by every cut, every part of every page": ("within",),
+    "A reader of one market sees nothing of another: every number by every cut, every part of every page": (
+        "within",
+        "access",
+    ),
     "Shops of a few unlike shapes: every page with its parts, every metric": ("any_shop",),
-    "Pages keep their rules whole and filtered in both languages, with every PDF and picture": ("places", "filters"),
+    "Pages keep their rules whole and filtered in both languages, with every PDF and picture": (
+        "places",
+        "filters",
+        "titles",
+    ),
     "Pages look as they did in both themes of both windows, and the keyboard reaches every control": ("reach",),
-    "Rows behind every metric obey every filter that it knows": ("rows",),
+    "Rows behind every metric obey every filter that it knows, sums by day are those of the facts": ("rows", "sums"),
+    "Files dropped and rows mended on the page, in both languages": ("upload", "quarantine"),
+    "No system's files leave a personal marker anywhere": ("personal_data",),
     "Other engines answer every question about every metric alike": ("engines",),
     "Every reason of every metric is made of codes, every formula gives what it says": ("why", "emissions"),
     "Published worked examples give their printed digits": ("worked_examples",),
