@@ -323,11 +323,11 @@ def third_party() -> Path:
 
 
 MAKING: list[str] = []
-"""What `made_once` is making: it is for every test, so nothing of its loads is left out."""
+"""What is being made of which nothing is left out: what `made_once` makes is for every test."""
 
 
 def left_out(step: Callable[..., Any], nothing: Any = None) -> Callable[..., Any]:
-    """Give a step of a load that is left out, but for what every test shares."""
+    """Give a step of a load that is left out, but for what is made whole."""
     return lambda *args, **options: step(*args, **options) if MAKING else nothing
 
 
@@ -337,6 +337,14 @@ def no_rules() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(alerts, "record", left_out(alerts.record, []))
         yield
+
+
+@pytest.fixture
+def every_step() -> Iterator[None]:
+    """Leave nothing out of the loads of one test, whatever its module leaves out."""
+    MAKING.append("a test")
+    yield
+    MAKING.remove("a test")
 
 
 @pytest.fixture(scope="module")
