@@ -25,7 +25,6 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str, **
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
     for name, code in link.items():
         app.query_params[name] = code
-    app.run()
     return turn(app, address).run()
 
 

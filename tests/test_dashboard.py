@@ -390,14 +390,14 @@ def test_any_link_opens(
 
 
 def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = app(tiny_settings.warehouse, monkeypatch).run()
+    opened = app(tiny_settings.warehouse, monkeypatch)
     turn(opened, "returns").run()
     shown = {metric.label: metric.value for metric in opened.metric}
     assert shown["Returned so far"] == "44.4%"  # 4 of 9 units
 
 
 def test_the_rows_behind_a_chart_open_and_add_up(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = app(tiny_settings.warehouse, monkeypatch).run()
+    opened = app(tiny_settings.warehouse, monkeypatch)
     turn(opened, "carbon").run()
     before = len(opened.dataframe)
     opened.button(key="emissions_parts_rows").click().run()
@@ -414,7 +414,7 @@ def test_the_numbers_of_a_page_lead_to_their_rows(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
     words = Words(language)
-    opened = app(tiny_settings.warehouse, monkeypatch, lang=language).run()
+    opened = app(tiny_settings.warehouse, monkeypatch, lang=language)
     turn(opened, "returns").run()
     before = len(opened.dataframe)
     opened.button(key="tiles_observed_return_rate_rows").click().run()
@@ -576,7 +576,7 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     monkeypatch.setattr(analyses, "product_ranking", lambda build, asked, limit=2: whole(build, asked, limit=limit))
     queries.ranking.cache_clear()
     monkeypatch.setattr(data_products, "SHOWN_STYLES", 2)
-    opened = app(sample_settings.warehouse, monkeypatch).run()
+    opened = app(sample_settings.warehouse, monkeypatch)
     turn(opened, "product").run()
     assert len(opened.selectbox(key="product").options) > 40
     turn(opened, "products").run()
@@ -629,7 +629,7 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
     for given in (tiny_settings.warehouse, tiny_settings.raw):
         shutil.copytree(given, tmp_path / given.name)
     shutil.copy(tiny_settings.key_file, tmp_path)
-    opened = app(warehouse, monkeypatch).run()
+    opened = app(warehouse, monkeypatch)
     turn(opened, "write-policy").run()
     window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
     window.set_value(7)
@@ -650,7 +650,7 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     desk_of_sample: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = desk_of_sample.warehouse
-    opened = app(warehouse, monkeypatch).run()
+    opened = app(warehouse, monkeypatch)
     turn(opened, "actions").run()
     assert EN("actions.none") in said(opened)
     opened.button(key="suggestion_0").click().run()
@@ -674,7 +674,7 @@ def test_an_open_action_is_finished_on_the_page(desk_of_sample: Settings, monkey
     settings = Settings(warehouse=warehouse)
     style = next(iter(names.styles(queries.source(warehouse))))
     logged = actions.log_action(settings, "photo", {"style_id": [style]})
-    opened = app(warehouse, monkeypatch).run()
+    opened = app(warehouse, monkeypatch)
     turn(opened, "actions").run()
     opened.button(key="done").click().run()
     assert opened.error  # it needs a day
@@ -705,7 +705,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     monkeypatch.setattr(final_rates, "drifts", lambda build: drifting)
     for language in LANGUAGES:
         words = Words(language)
-        opened = app(warehouse, monkeypatch, lang=language).run()
+        opened = app(warehouse, monkeypatch, lang=language)
         turn(opened, "returns").run()
         assert not opened.exception
         sentence = words("reason.drift_later", day="2026-01-01", factor=words.number(1.27, 2))
@@ -721,7 +721,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
 
 
 def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = app(sample_settings.warehouse, monkeypatch).run()
+    opened = app(sample_settings.warehouse, monkeypatch)
     turn(opened, "returns").run()
     asked_for = [str(c.value) for c in opened.caption if str(c.value).count("%") >= 2 and " – " in str(c.value)]
     rates = ("Returned so far", "Expected final rate", "Returned within 30 days")
@@ -733,7 +733,7 @@ def test_an_action_about_nothing_is_refused_with_a_sentence(
     desk_of_sample: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = desk_of_sample.warehouse
-    opened = app(warehouse, monkeypatch).run()
+    opened = app(warehouse, monkeypatch)
     turn(opened, "actions").run()
     submit = next(b for b in opened.button if b.label == EN("actions.log") and not str(b.key).startswith("suggestion"))
     submit.click().run()

@@ -187,7 +187,7 @@ def test_the_page_compares_builds_and_shows_an_earlier_one(
     shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "sources")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "sources")
     page.query_params["part"] = "builds"
     page.run()
     assert not page.exception

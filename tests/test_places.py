@@ -62,7 +62,6 @@ def walk(settings: Settings, language: str, view: dict[str, str]) -> Iterator[Se
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
         for name, code in {"lang": language, **view}.items():
             app.query_params[name] = code
-        app.run()
         for address in ADDRESSES:
             turn(app, address).run()
             yield Seen(address, "", language, view, app)
@@ -163,7 +162,7 @@ def test_a_mark_that_is_chosen_filters_every_page_and_a_chip_takes_it_back(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
-    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     turn(app, "margin").run()
     app.session_state["erosion_mark"] = ["dresses", "resold_as_new"]
     next(c for c in app.get("button_group") if c.key == "part").set_value("goods")
@@ -270,7 +269,7 @@ def test_months_that_still_move_are_dotted_in_charts_and_in_small_lines(
     sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
-    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     turn(app, "delays").run()
     figure = app.session_state["page_said"].parts["kept_by_month"].shown
     kept = settled.with_young(app.session_state["view"].asked, "promise_kept")

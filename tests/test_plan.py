@@ -78,9 +78,7 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str = "
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     for name, code in codes.items():
         app.query_params[name] = code
-    app.run()
-    if address:
-        turn(app, address).run()
+    (turn(app, address) if address else app).run()
     assert not app.exception
     return app
 

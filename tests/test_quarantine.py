@@ -247,7 +247,7 @@ def test_the_page_shows_a_row_keeps_a_fix_and_applies_it(
     plain = blocks.frame_table
     monkeypatch.setattr(blocks, "frame_table", choose)
     monkeypatch.setattr(upload, "is_private", lambda: True)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "checks")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "checks")
     page.query_params["part"] = "quarantine"
     page.run()
     assert not page.exception

@@ -49,7 +49,7 @@ def _button(app: AppTest, key: str) -> Any:
 
 def test_a_click_shows_the_table_and_another_hides_it(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
-    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600).run()
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     turn(app, "carbon").run()
     assert not app.table
     _button(app, "emissions_parts_table_button").click().run()

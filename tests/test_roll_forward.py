@@ -196,8 +196,7 @@ def test_the_command_line_rolls_a_month_and_writes_its_journal(
 def test_the_page_shows_a_month_and_its_journal(
     language: str, shop: Settings, rolled: dict[str, RollForward], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = app(shop.warehouse, monkeypatch, lang=language).run()
-    page = turn(page, "book")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "book")
     page.query_params["part"] = "roll"
     page.query_params["lang"] = language
     page = page.run()

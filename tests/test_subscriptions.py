@@ -399,7 +399,6 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str, la
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(settings.warehouse))
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
     app.query_params["lang"] = language
-    app.run()
     return turn(app, address).run()
 
 
@@ -409,9 +408,9 @@ def field(app: AppTest, kind: str, ends: str) -> Any:
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_the_page_makes_edits_pauses_and_withdraws(
-    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+    desk_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
-    app = opened(copy_of_tiny, monkeypatch, "subscriptions", language)
+    app = opened(desk_of_tiny, monkeypatch, "subscriptions", language)
     assert not app.exception
     app.button(key="subscription_save").click().run()
     assert [one.value for one in app.error] == ["Give an address." if language == "en" else "Indiquez une adresse."]
@@ -424,19 +423,19 @@ def test_the_page_makes_edits_pauses_and_withdraws(
     field(app, "selectbox", "_file").set_value("xlsx")
     app.button(key="subscription_save").click().run()
     assert not app.error
-    (kept,) = subscriptions.subscriptions(copy_of_tiny)
+    (kept,) = subscriptions.subscriptions(desk_of_tiny)
     assert (kept.page, kept.file, kept.every, kept.language) == ("late", "xlsx", "weekly", language)
     assert kept.to == ("mailto:anna@example.org", "slack+https://hooks.example.org/x")
     assert "hooks.example.org/x" not in str([frame.value for frame in app.dataframe])
     app.selectbox(key="subscription").set_value("1").run()
     field(app, "selectbox", "_hour").set_value("06:00")
     app.button(key="subscription_save").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny)[0].hour == 6
+    assert subscriptions.subscriptions(desk_of_tiny)[0].hour == 6
     app.selectbox(key="subscription").set_value("1").run()
     app.button(key="subscription_pause").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny)[0].is_paused
+    assert subscriptions.subscriptions(desk_of_tiny)[0].is_paused
     app.button(key="subscription_withdraw").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny) == []
+    assert subscriptions.subscriptions(desk_of_tiny) == []
     assert not app.exception
 
 

@@ -76,7 +76,6 @@ def _walk(settings: Settings, language: str, *pages: str) -> Iterator[tuple[str,
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)):
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
         app.query_params["lang"] = language
-        app.run()
         for page in pages:
             turn(app, page).run()
             assert not app.exception, page

@@ -259,7 +259,7 @@ def private() -> Iterator[None]:
 
 def dropped(settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str = "EN") -> AppTest:
     """The first start, with a file dropped."""
-    opened = turn(app(settings.warehouse, monkeypatch, lang=language).run(), "add").run()
+    opened = turn(app(settings.warehouse, monkeypatch, lang=language), "add").run()
     return opened.file_uploader[0].upload("../orders 2025-10.csv", ORDERS, "text/csv").run()
 
 

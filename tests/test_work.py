@@ -262,7 +262,7 @@ def test_a_sentence_about_a_row_is_read_back_in_french() -> None:
 
 
 def opened(shop: Settings, monkeypatch: pytest.MonkeyPatch, address: str = "late", **link: str) -> AppTest:
-    page = turn(app(shop.warehouse, monkeypatch, lang=link.get("lang", "en")).run(), address)
+    page = turn(app(shop.warehouse, monkeypatch, lang=link.get("lang", "en")), address)
     for name, code in link.items():
         page.query_params[name] = code
     return page.run()
@@ -403,7 +403,7 @@ def test_an_action_is_logged_on_the_sheet_of_its_product(
     language: str, shop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "product")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "product")
     page.query_params["lang"] = language
     page = page.run()
     style = next(s for s in page.selectbox if s.label == words("products.pick")).value
@@ -425,7 +425,7 @@ def test_a_month_is_closed_in_its_page_by_who_signs(
 ) -> None:
     """The newest month that is over comes first; nobody closes without a name, nor again without a reason."""
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "close")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "close")
     page.query_params["lang"] = language
 
     def close(page: AppTest, **given: str) -> AppTest:
@@ -460,7 +460,7 @@ def test_a_reader_of_one_market_or_one_who_only_looks_closes_no_month(
 ) -> None:
     for reader in (Reader("ben", "analyst", FRANCE, "email"), Reader("anna", "viewer", Scope(), "email")):
         with patch.object(access, "current", lambda reader=reader: reader):
-            page = turn(app(shop.warehouse, monkeypatch, lang="en").run(), "close").run()
+            page = turn(app(shop.warehouse, monkeypatch, lang="en"), "close").run()
             assert not page.exception
             assert "Close the month" not in [b.label for b in page.button]
 
