@@ -16,8 +16,6 @@ import pytest
 from pipelines.load import load
 from tests.conftest import fresh, write_shop
 
-pytestmark = pytest.mark.usefixtures("no_rules")
-
 ALL_WITH_ALL = ("BLOCKWISE_NL_JOIN", "NESTED_LOOP_JOIN", "CROSS_PRODUCT")
 FEW = ("UNGROUPED_AGGREGATE", "COLUMN_DATA_SCAN", "DUMMY_SCAN", "EXPRESSION_SCAN", "TABLE_FUNCTION", "UNNEST", "RANGE")
 """What gives one row, or what was written into the statement."""
