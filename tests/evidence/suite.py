@@ -32,6 +32,7 @@ SUBJECTS = {
     "Every reason of every metric is made of codes, every formula gives what it says": ("why", "emissions"),
     "Published worked examples give their printed digits": ("worked_examples",),
     "Every command answers as its page says": ("commands",),
+    "Every answer that a server was warmed with is what its question gets": ("memory",),
     "Loads and exports in more orders of arrival, with more figures, killed at more moments": ("load", "versions"),
     "More kinds of damage, disks that fail, copies and kills": ("damage", "disturbed", "copies", "logs", "elsewhere"),
 }
