@@ -697,6 +697,7 @@ def test_a_key_is_not_changed_without_the_raw_files(copy_of: Settings) -> None:
     assert not copy_of.next_key_file.exists()
 
 
+@pytest.mark.whole
 def test_killed_at_any_step_keys_are_never_mixed(
     small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,11 +47,6 @@ def sample(few_settings: Settings) -> Iterator[Build]:
         yield opened
 
 
-@pytest.fixture(params=["hand", "tiny_build", "sample"])
-def build(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)
-
-
 def parts(key: str) -> tuple[str, ...]:
     return metrics.PARTS if metrics.metric(key).denominator else metrics.PARTS[:1]
 
@@ -77,8 +72,16 @@ def almost(expected: float) -> Any:
     return pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_what_the_rows_count_adds_up_to_the_statistic(build: Build, key: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("hand", key) for key in KEYS),
+        *(("tiny_build", key) for key in by_turns(KEYS, 2)),
+        *(("sample", key) for key in by_turns(KEYS, 2, 1)),
+    ],
+)
+def test_what_the_rows_count_adds_up_to_the_statistic(name: str, key: str, request: pytest.FixtureRequest) -> None:
+    build: Build = request.getfixturevalue(name)
     for part, expected in sums(build, key).items():
         found = metrics.rows(build, key, part=part, limit=None)
         assert found["counted"].sum() == almost(expected), part

@@ -36,7 +36,7 @@ from tests.two_markets import MARK
 pytestmark = pytest.mark.usefixtures("no_rules")
 
 FRANCE = Scope.of(markets=["FR"])
-TURNS = 8 if IS_WHOLE else 24  # dimensions by which every number is asked by one, others at other numbers
+TURNS = 8 if IS_WHOLE else 48  # dimensions by which every number is asked by one, others at other numbers
 
 
 def loaded(folder: Path, shop: dict[str, pd.DataFrame]) -> Settings:

@@ -31,9 +31,14 @@ SUBJECTS = {
     "Other engines answer every question about every metric alike": ("engines",),
     "Every reason of every metric is made of codes, every formula gives what it says": ("why", "emissions"),
     "Published worked examples give their printed digits": ("worked_examples",),
+    "Every part of every page has something to show of the sample shop": ("dashboard",),
     "Every command answers as its page says": ("commands",),
     "Every answer that a server was warmed with is what its question gets": ("memory",),
-    "Loads and exports in more orders of arrival, with more figures, killed at more moments": ("load", "versions"),
+    "Loads and exports in more orders of arrival, with more figures, killed at more moments": (
+        "load",
+        "versions",
+        "forget",
+    ),
     "More kinds of damage, disks that fail, copies and kills": ("damage", "disturbed", "copies", "logs", "elsewhere"),
 }
 """What is claimed, and the files of tests that say it."""
