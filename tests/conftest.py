@@ -48,21 +48,25 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 
 LONGEST = (
     "reach",
-    "within",
     "load",
+    "within",
     "any_shop",
-    "versions",
     "browser",
+    "forget",
+    "work",
+    "versions",
     "dashboard",
     "sign_in",
-    "work",
-    "stories",
-    "engines",
-    "places",
-    "forget",
-    "subscriptions",
     "rows",
+    "hostile_text",
+    "engines",
+    "logs",
     "never_stuck",
+    "places",
+    "elsewhere",
+    "disturbed",
+    "subscriptions",
+    "personal_data",
 )
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
