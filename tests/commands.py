@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -98,13 +98,13 @@ READERS = {
 }
 
 
-def answered(settings: Settings) -> Iterator[tuple[str, list[str]]]:
+def answered(settings: Settings, leaving_out: Collection[str] = ()) -> Iterator[tuple[str, list[str]]]:
     """Run every command on a warehouse, in a folder of its own; give each with the first lines of its answer."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            for _, command in (pair for pairs in READERS.values() for pair in pairs):
+            for _, command in (pair for pairs in READERS.values() for pair in pairs if pair[1] not in leaving_out):
                 words = shlex.split(command)
                 at = [] if words[1] in ("metrics", "verify") else ["--warehouse", str(settings.warehouse)]
                 out, said = io.StringIO(), io.StringIO()

@@ -20,7 +20,9 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,13 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
-from pipelines import cli
+from pipelines import alerts, cli, estimate
 from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
+from tests import turns
 from tests.browsing import launched
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -45,29 +48,33 @@ FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
 
 LONGEST = (
     "reach",
-    "within",
     "load",
+    "within",
     "any_shop",
-    "versions",
     "browser",
+    "forget",
+    "work",
+    "versions",
     "dashboard",
     "sign_in",
-    "work",
-    "stories",
-    "engines",
-    "places",
-    "forget",
-    "subscriptions",
     "rows",
+    "hostile_text",
+    "engines",
+    "logs",
     "never_stuck",
+    "places",
+    "elsewhere",
+    "disturbed",
+    "subscriptions",
+    "personal_data",
 )
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; the order within a file stays."""
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Begin with the longest files, leave out what the proofs run; the order within a file stays."""
     ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+    items[:] = sorted(turns.kept(items, config), key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -227,11 +234,10 @@ def fresh(folder: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def tiny_settings(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
+def tiny_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
     """The tiny shop, loaded."""
-    settings = fresh(tmp_path_factory.mktemp("tiny"))
-    load(settings, [tiny_files])
-    return settings
+    made = made_once(pytestconfig, tmp_path_factory, "tiny", lambda folder: load(fresh(folder), [tiny_files]))
+    return fresh(made)
 
 
 @pytest.fixture(scope="session")
@@ -256,7 +262,9 @@ def made_once(
             unfinished = home / f"{name}-unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
+            MAKING.append(name)
             make(unfinished)
+            MAKING.remove(name)
             unfinished.rename(made)
     return Path(shutil.copytree(made, factory.mktemp(name), dirs_exist_ok=True))
 
@@ -270,6 +278,29 @@ def _make_sample(folder: Path) -> None:
 def sample_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A sample shop of 20,000 order lines, loaded."""
     return fresh(made_once(pytestconfig, tmp_path_factory, "sample", _make_sample))
+
+
+def _make_few(folder: Path) -> None:
+    write_sample(folder / "raw", 3_000, 11)
+    load(fresh(folder), [folder / "raw"], source="canonical")
+
+
+@pytest.fixture(scope="session")
+def few_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A sample shop of 3,000 order lines, loaded."""
+    return fresh(made_once(pytestconfig, tmp_path_factory, "few", _make_few))
+
+
+@pytest.fixture(scope="session")
+def markets_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The shop of two markets (tests/two_markets.py), loaded: a test that writes takes a copy."""
+    from tests.any_shop import Delivery, write
+    from tests.two_markets import whole
+
+    def make(folder: Path) -> None:
+        load(fresh(folder), write(folder / "files", Delivery(whole(60))), namespace="s")
+
+    return fresh(made_once(pytestconfig, tmp_path_factory, "markets", make))
 
 
 @pytest.fixture(scope="session")
@@ -295,18 +326,109 @@ def third_party() -> Path:
     return Path(folder)
 
 
+MAKING: list[str] = []
+"""What is being made of which nothing is left out: what `made_once` makes is for every test."""
+
+
+def left_out(step: Callable[..., Any], nothing: Any = None) -> Callable[..., Any]:
+    """Give a step of a load that is left out, but for what is made whole."""
+    return lambda *args, **options: step(*args, **options) if MAKING else nothing
+
+
+@pytest.fixture(scope="module")
+def no_rules() -> Iterator[None]:
+    """Evaluate no alert rule after a load: a sixth of what it takes, and of no use where loads are the subject."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(alerts, "record", left_out(alerts.record, []))
+        yield
+
+
+@pytest.fixture
+def every_step() -> Iterator[None]:
+    """Leave nothing out of the loads of one test, whatever its module leaves out."""
+    MAKING.append("a test")
+    yield
+    MAKING.remove("a test")
+
+
+@pytest.fixture(scope="module")
+def facts_alone(no_rules: None) -> Iterator[None]:
+    """Let loads make facts and no estimates: a quarter of what they take, for tests that look at facts alone.
+
+    Of shops without a leg: each has an estimate, or a load is refused.
+    """
+    steps = {
+        estimate.promises: "promises",
+        estimate.late_refund: "late_refunds",
+        estimate.breach: "breach_risk",
+        estimate.stage_pace: "stage_pace",
+        estimate.lanes: "lanes",
+        estimate.leg_cost: "legs",
+        estimate.return_cost: "returns",
+        estimate.goods: "avoided",
+        estimate.curves: "rates",
+        estimate.probability: "probability",
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        for module, name in steps.items():
+            patched.setattr(module, name, left_out(getattr(module, name)))
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return fresh(tmp_path)
 
 
+def copied(settings: Settings, folder: Path) -> Settings:
+    """Copy a warehouse that was loaded with the key of all tests, with its raw files, into a folder."""
+    target = fresh(folder)
+    for given, copy in ((settings.warehouse, target.warehouse), (settings.raw, target.raw)):
+        shutil.copytree(given, copy)
+    return target
+
+
 @pytest.fixture
 def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
     """A warehouse with the tiny shop that a test may change."""
-    target = fresh(tmp_path)
-    for given, copied in ((tiny_settings.warehouse, target.warehouse), (tiny_settings.raw, target.raw)):
-        shutil.copytree(given, copied)
-    return target
+    return copied(tiny_settings, tmp_path)
+
+
+@contextmanager
+def put_back(settings: Settings) -> Iterator[Settings]:
+    """Put back after a test what people wrote into a warehouse: for a test that loads nothing.
+
+    The build stays where it is, so pages know what was read of it before; a copy would be read anew.
+    """
+    home, heavy = settings.warehouse, {"builds", "log"}
+    with tempfile.TemporaryDirectory() as place:
+        before = Path(place) / "before"
+        shutil.copytree(home, before, ignore=lambda at, _: heavy if Path(at) == home else ())
+        build = (home / "current").read_text()
+        try:
+            yield settings
+        finally:
+            assert (home / "current").read_text() == build, "a test that loads takes a copy"
+            for path in home.iterdir():
+                if path.is_dir() and path.name not in heavy:
+                    shutil.rmtree(path)
+                elif not path.is_dir():
+                    path.unlink()
+            shutil.copytree(before, home, copy_function=shutil.copy, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def desk_of_tiny(tiny_settings: Settings) -> Iterator[Settings]:
+    """The warehouse of the tiny shop, where a test may write what people write; it loads nothing."""
+    with put_back(tiny_settings) as settings:
+        yield settings
+
+
+@pytest.fixture
+def desk_of_sample(sample_settings: Settings) -> Iterator[Settings]:
+    """The warehouse of the sample shop, where a test may write what people write; it loads nothing."""
+    with put_back(sample_settings) as settings:
+        yield settings
 
 
 def ends(

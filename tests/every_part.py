@@ -308,7 +308,6 @@ def open_pages(
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
         app.query_params["lang"] = language
-        app.run()
         for page in pages:
             _Page(app, page, language, walk, rows).open(parts, filtered)
 

@@ -129,7 +129,6 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
         for dimension, value in chosen.items():
             app.query_params[filters.widget_key(dimension)] = value
-        app.run()
         for page in pages:
             turn(app, page)
             options: list[str | None] = [None]

@@ -52,8 +52,7 @@ def opened(folder: Path, page: str = "today") -> AppTest:
     try:
         found = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120)
         found.query_params["lang"] = "en"
-        found.run()
-        return found if page == "today" else turn(found, page).run()
+        return turn(found, page).run()
     finally:
         os.environ.pop("BACKHAUL_WAREHOUSE")
         if before is not None:

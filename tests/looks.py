@@ -9,7 +9,7 @@ that slipped or a colour of the other theme may not.
 import io
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,20 +63,21 @@ _RUNS = """() => {
 """Counts the runs of the script that end."""
 
 
-def opened(visit: Visit, window: Window, name: str) -> Iterator[str]:
-    """Open a page in the light theme, then in the dark one, as who looks so from the start sees it."""
+def opened(visit: Visit, window: Window, name: str, themes: Sequence[str] = THEMES) -> Iterator[str]:
+    """Open a page in a theme, then in the next, as who looks so from the start sees it."""
     page = visit.page
-    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme=themes[0])
     visit.open(f"{name if name != ADDRESSES[0] else ''}?lang={window.language}")
-    _painted(page, "light")
-    yield "light"
-    page.emulate_media(color_scheme="dark")
-    _painted(page, "dark")
-    page.evaluate(_RUNS)
-    page.keyboard.press("r")
-    page.wait_for_function("window.runs > 0")
-    settled(page)
-    yield "dark"
+    _painted(page, themes[0])
+    yield themes[0]
+    for theme in themes[1:]:
+        page.emulate_media(color_scheme=theme)
+        _painted(page, theme)
+        page.evaluate(_RUNS)
+        page.keyboard.press("r")
+        page.wait_for_function("window.runs > 0")
+        settled(page)
+        yield theme
 
 
 def _painted(page: Any, theme: str) -> None:

@@ -2,7 +2,7 @@
 
 A title that says an estimate rests on FEWEST cases and an interval; green and red on a change beyond noise that is not
 zero as it is written; a stock is not compared with a flow; what people did after a promise is shown and judges nothing;
-every table pins its first column; every chart and table can be taken away.
+every table pins its first column; every chart and table can be taken away; every chart has a name and a table.
 """
 
 import json
@@ -16,9 +16,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from streamlit.proto.Metric_pb2 import Metric
 
-from dashboard.shared import findings, queries, tokens
+from dashboard.shared import blocks, findings, queries, tokens
 from dashboard.shared.queries import Change
+from dashboard.shared.twin import twin
 from pipelines import metrics
+from tests.pages import lines
 
 Rests = dict[str, list[Any]]
 """The numbers that a sentence was made of, by the sentence."""
@@ -56,6 +58,32 @@ def recorded() -> Iterator[Rests]:
 
     with patch.object(findings, "doubt_of", asked), patch.object(findings, "cautious", said):
         yield rests
+
+
+@contextmanager
+def charted() -> Iterator[dict[str, go.Figure]]:
+    """Take down the figures beside which a page puts the way to their tables, by key."""
+    beside, drawn = blocks.table_beside, dict[str, go.Figure]()
+
+    def kept(words: Any, line: Any, figure: go.Figure, title: str, key: str) -> None:
+        drawn[key] = figure
+        beside(words, line, figure, title, key)
+
+    with patch.object(blocks, "table_beside", kept):
+        yield drawn
+
+
+def of_charts(app: Any, drawn: dict[str, go.Figure]) -> list[str]:
+    """Give charts without a name, without a table that says what their marks say, or without a way to it."""
+    charts, words = app.get("plotly_chart"), app.session_state["view"].words
+    found = ["a chart has no name" for chart in charts if not chart.proto.alt.strip()]
+    found += [f"{len(charts)} charts, {len(drawn)} tables"] if len(charts) != len(drawn) else []
+    buttons = {button.key for button in app.button}
+    for key, figure in drawn.items():
+        table = twin(figure, words)
+        found += [f"the table of {key} says nothing"] if table.empty or not table.iloc[:, -1].all() else []
+        found += [f"no way to the table of {key}"] if f"{key}_table_button" not in buttons else []
+    return found
 
 
 def of_rules(app: Any, rests: Rests) -> list[str]:
@@ -145,6 +173,12 @@ def of_tables(app: Any) -> list[str]:
     for form in ("csv", "xlsx", "parquet"):
         files = sum(key.endswith(f"_seen_{form}") for key in keys)
         found += [f"{len(parts)} charts and tables, {files} as {form}"] if files < len(parts) else []
+    groups = [b.key for b in app.button if re.fullmatch(r"(tiles|figures)_.*_rows", str(b.key))]
+    found += ["numbers without a way to their rows"] if (app.metric or lines(app)) and not groups else []
+    typed = sum(bool(table.proto.editing_mode) for table in app.dataframe)  # what is typed is no answer
+    drawn = len(app.get("plotly_chart")) + len(app.dataframe) - typed + len(groups)
+    files = sum(key.endswith("_seen_xlsx") for key in keys)
+    found += [f"{drawn} charts, tables and groups of numbers, {files} files"] if files != drawn else []
     charts = [key for key, part in parts.items() if isinstance(part.shown, go.Figure)]
     found += [f"{key} has no {form}" for key in charts for form in ("png", "svg") if f"{key}_{form}" not in keys]
     return found

@@ -29,14 +29,21 @@ def compiled_once() -> Iterator[None]:
         yield
 
 
-def turn(app: AppTest, address: str) -> AppTest:
-    """Turn an app that has run once to an address, as a click in its menu does; `run` opens it.
+_PAGES: dict[str, str] = {}
+"""What the app calls its pages, by the path of their address: told by its first run, the same for every app."""
 
-    `AppTest.switch_page` knows scripts: of several addresses of one it opens the first.
+
+def turn(app: AppTest, address: str) -> AppTest:
+    """Turn an app to an address, as a link to it or a click in its menu does; `run` opens it.
+
+    `AppTest.switch_page` knows scripts: of several addresses of one it opens the first. An app that has not run yet is
+    opened there, without its landing page before it.
     """
-    registered = app._registered_pages
     wanted = "" if address == ADDRESSES[0] else address
-    app._page_hash = next(key for key, page in registered.items() if page.get("url_pathname") == wanted)
+    if wanted not in _PAGES:
+        registered = (app if app._registered_pages else app.run())._registered_pages
+        _PAGES.update({str(page.get("url_pathname")): key for key, page in registered.items()})
+    app._page_hash = _PAGES[wanted]
     return app
 
 

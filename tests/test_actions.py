@@ -15,27 +15,22 @@ from typer.testing import CliRunner
 from models import effect
 from pipelines import cli, metrics
 from pipelines.errors import ActionError, UnknownDimension
-from pipelines.load import load
 from pipelines.metrics import Question
 from pipelines.people import actions
 from pipelines.people.actions import Action
-from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
+from tests.conftest import copied
 
 WEEK = dt.timedelta(days=7)
 runner = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def shop_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A simulated shop of 20,000 order lines, loaded."""
-    folder = tmp_path_factory.mktemp("actions")
-    write_sample(folder / "raw", 20_000, 7)
-    settings = Settings(warehouse=folder / "warehouse")
-    load(settings, [folder / "raw"])
-    return settings
+def shop_settings(sample_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A copy of the simulated shop, to write to."""
+    return copied(sample_settings, tmp_path_factory.mktemp("actions"))
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +225,7 @@ def test_other_actions_end_spoil_and_are_no_controls(shop: Build) -> None:
 
 def test_a_market_narrows_treated_and_controls_alike(shop: Build) -> None:
     (style,) = sellers(shop, 1)
-    on = end(shop) - 24 * WEEK
+    on = end(shop) - 30 * WEEK
     found = actions.measure_action(shop, action(1, "photo", on, style_id=style, country="FR"))
     period = Question(since=found.after_from, until=found.after_until)
     sold = metrics.answer(shop, "sold_units", period.under(style_id=[style], country=["FR"]))["value"].iloc[0]

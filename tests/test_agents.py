@@ -27,7 +27,7 @@ from pipelines.metrics import Scope
 from pipelines.outputs import agents, agents_server, export
 from pipelines.settings import Settings
 from tests import any_shop, two_markets
-from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.conftest import TINY_SHOP, copied, fresh, write_shop
 
 KEY = "a key that only tests know of"
 ROOT = Path(__file__).parents[1]
@@ -293,8 +293,8 @@ def test_a_build_published_meanwhile_is_answered_from(
     assert before["checksum"] != after["checksum"]
 
 
-def test_before_anything_is_published_the_refusal_says_so(tmp_path: Path) -> None:
-    found = over_stdio(fresh(tmp_path), ("about", {}))[1]
+def test_before_anything_is_published_the_refusal_says_so(listening: Callable[..., Listening], tmp_path: Path) -> None:
+    found = listening(fresh(tmp_path)).ask(("about", {}))[1]
     assert found.is_error
     assert found.structured_content["refusal"]["type"] == "no_build"
 
@@ -318,11 +318,10 @@ OF_FRANCE: list[Call] = [
 
 
 def test_a_reader_is_answered_within_their_scope_by_either_transport(
-    listening: Callable[..., Listening], tmp_path: Path
+    listening: Callable[..., Listening], markets_settings: Settings, tmp_path: Path
 ) -> None:
     """Who `--as` names, or whose key is shown: of the other market nothing is told, and a viewer sees no rows."""
-    settings = fresh(tmp_path)
-    load(settings, any_shop.write(tmp_path / "in", any_shop.Delivery(two_markets.whole())), namespace="s")
+    settings = copied(markets_settings, tmp_path)
     settings.readers_file.write_text(READERS, encoding="utf-8")
     agent, bot = listening(settings), keys.make(settings, "bot")
     whole = agent.ask(*OF_FRANCE)[1:]

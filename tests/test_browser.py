@@ -15,12 +15,19 @@ from pipelines.settings import Settings
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import current_id
 from tests.browsing import Visit, served
+from tests.conftest import copied
 
 
 @pytest.fixture(scope="module")
-def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shop(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The tiny shop, where views may be saved."""
+    return copied(tiny_settings, tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def address(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, served from the tiny shop."""
-    with served(tiny_settings.warehouse, tmp_path_factory.mktemp("server")) as found:
+    with served(shop.warehouse, tmp_path_factory.mktemp("server")) as found:
         yield found
 
 
@@ -183,38 +190,35 @@ def _choose_column(visit: Visit, row: int, column: str) -> None:
     visit.settle()
 
 
-def test_a_link_is_shared_and_a_view_saved_in_a_real_browser(
-    copy_of_tiny: Settings, tmp_path: Path, browser: Any
-) -> None:
-    with served(copy_of_tiny.warehouse, tmp_path) as address:
-        sender = Visit(browser, address, 1440)
-        sender.open("returns?category=dresses&period=90d")
-        sender.page.get_by_role("button", name="Share").click()
-        shared = sender.page.locator("[data-testid=stCode]").inner_text().strip()
-        title = sender.title()
-        sender.page.keyboard.press("Escape")
-        sender.page.get_by_role("button", name="Views").click()
-        sender.page.get_by_label("Name").fill("Dresses, 90 days")
-        sender.page.get_by_label("Name").press("Tab")
-        sender.page.get_by_role("button", name="Save this view").click()
-        link = sender.page.get_by_role("link", name="Dresses, 90 days")
-        link.wait_for()
-        sender.page.close()
-        build = str(current_id(copy_of_tiny.warehouse))
-        assert shared.startswith(f"{address}/returns?")
-        assert f"build={build}" in shared
-        reader = Visit(browser, address, 390)  # a page of its own: nothing of the first one's session
-        reader.open(shared.removeprefix(f"{address}/"))
-        assert reader.title() == title
-        reader.page.get_by_role("button", name="Data of").wait_for()
-        assert reader.overflow() <= 0
-        reader.open("?build=000099-20260101T000000")
-        assert "no longer kept" in reader.page.locator("[data-testid=stAlert]").first.inner_text()
-        reader.open("")
-        reader.page.get_by_role("button", name="Views").click()
-        reader.page.get_by_role("link", name="Dresses, 90 days").click()
-        reader.page.wait_for_url("**/returns?**category=dresses**")
-        reader.settle()
-        assert reader.title() == title
-        assert reader.wrong() == []
-        reader.page.close()
+def test_a_link_is_shared_and_a_view_saved_in_a_real_browser(shop: Settings, address: str, browser: Any) -> None:
+    sender = Visit(browser, address, 1440)
+    sender.open("returns?category=dresses&period=90d")
+    sender.page.get_by_role("button", name="Share").click()
+    shared = sender.page.locator("[data-testid=stCode]").inner_text().strip()
+    title = sender.title()
+    sender.page.keyboard.press("Escape")
+    sender.page.get_by_role("button", name="Views").click()
+    sender.page.get_by_label("Name").fill("Dresses, 90 days")
+    sender.page.get_by_label("Name").press("Tab")
+    sender.page.get_by_role("button", name="Save this view").click()
+    link = sender.page.get_by_role("link", name="Dresses, 90 days")
+    link.wait_for()
+    sender.page.close()
+    build = str(current_id(shop.warehouse))
+    assert shared.startswith(f"{address}/returns?")
+    assert f"build={build}" in shared
+    reader = Visit(browser, address, 390)  # a page of its own: nothing of the first one's session
+    reader.open(shared.removeprefix(f"{address}/"))
+    assert reader.title() == title
+    reader.page.get_by_role("button", name="Data of").wait_for()
+    assert reader.overflow() <= 0
+    reader.open("?build=000099-20260101T000000")
+    assert "no longer kept" in reader.page.locator("[data-testid=stAlert]").first.inner_text()
+    reader.open("")
+    reader.page.get_by_role("button", name="Views").click()
+    reader.page.get_by_role("link", name="Dresses, 90 days").click()
+    reader.page.wait_for_url("**/returns?**category=dresses**")
+    reader.settle()
+    assert reader.title() == title
+    assert reader.wrong() == []
+    reader.page.close()

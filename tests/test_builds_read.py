@@ -110,7 +110,7 @@ def test_what_waits_of_web_hooks_stands_on_the_page_of_sources(copy_of_tiny: Set
         patch.setenv("BACKHAUL_WAREHOUSE", str(copy_of_tiny.warehouse))
         app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120)
         app.query_params["lang"] = "fr"
-        turn(app.run(), "sources").run()
+        turn(app, "sources").run()
     assert not app.exception
     (shown,) = (one.value for one in app.dataframe if "hook" in one.value)
     (row,) = shown.to_dict("records")

@@ -17,6 +17,8 @@ from pipelines.load import Report, load
 from pipelines.settings import Settings
 from pipelines.warehouse import state
 
+pytestmark = pytest.mark.usefixtures("facts_alone")
+
 HEADER = "refund_id,refunded_at,amount,currency,kind"
 MAPPING = """
 name: counted

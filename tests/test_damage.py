@@ -39,6 +39,9 @@ from tests.damages import (
     torn_choice,
 )
 from tests.disturbed import sentences
+from tests.turns import by_turns, left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
 
@@ -67,28 +70,33 @@ def own_files(settings: Settings) -> set[str]:
 
 TOGETHER = [  # some kinds; tests/evidence/trust.py tries each by itself
     ("build cut", "log cut", "state without a column"),
-    ("build pages flipped",),
     ("build without a table", "state garbage"),
     ("pointer gone", "log gone"),
-    ("copies of builds", "pointer a folder", "strange files everywhere"),
-    ("build with more behind it", "log a folder", "state of zero bytes"),
     ("builds gone", "raw file cut", "state a link"),
+    left_to_proofs(("build pages flipped",)),
+    left_to_proofs(("copies of builds", "pointer a folder", "strange files everywhere")),
+    left_to_proofs(("build with more behind it", "log a folder", "state of zero bytes")),
 ]
 
 
+READING = (
+    ("status",),
+    ("metric", "observed_return_rate"),
+    ("check", "--deep"),
+    ("doctor",),
+    ("withdrawn",),
+    ("reasons",),
+)
+
+
 @pytest.fixture
-def read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], None]:
-    """Ask the verbs that read: each gives an answer, or says one sentence."""
+def read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[Settings], None]:
+    """Ask verbs that read, one in two by turns: each gives an answer, or says one sentence."""
 
     def read(settings: Settings) -> None:
-        for words in (
-            ("status",),
-            ("metric", "observed_return_rate"),
-            ("check", "--deep"),
-            ("doctor",),
-            ("withdrawn",),
-            ("reasons",),
-        ):
+        for words in by_turns(READING, 2, len(request.node.name)):
             code, _, said = ends(capsys, monkeypatch, *words, "--warehouse", settings.warehouse)
             assert code in (0, 1, 4), (words, said)
             assert len(sentences(said)) <= 1
@@ -119,7 +127,13 @@ def test_damage_heals_with_the_next_load(
     assert not load(copy_of_tiny).is_new_build
 
 
-@pytest.mark.parametrize(("damage", "words"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.whole] * (number % 2))
+        for number, (name, case) in enumerate(REFUSED.items())
+    ],
+)
 def test_what_cannot_heal_is_told_in_one_sentence_and_nothing_is_destroyed(
     copy_of_tiny: Settings, tmp_path: Path, damage: Damage, words: str, read: Callable[[Settings], None]
 ) -> None:

@@ -19,6 +19,8 @@ from tests.conftest import ends
 from tests.fivetran import BY_HAND, lay, plain
 from tests.postgres import postgresql
 
+pytestmark = pytest.mark.usefixtures("facts_alone")
+
 MAPPING = """
 name: shop
 time_zone: Etc/UTC

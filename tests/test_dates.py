@@ -21,6 +21,8 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 DECISION = Path(__file__).parent.parent / "docs" / "decisions" / "0022-what-happened-last-rules.md"
 CLEAN = 60
 EARLY, FIRST, SECOND = "2026-03-01T10:00:00Z", "2026-03-24T10:00:00Z", "2026-03-25T10:00:00Z"

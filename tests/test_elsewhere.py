@@ -31,6 +31,9 @@ from pipelines.warehouse.engine import open_postgresql
 from pipelines.warehouse.star import STAR
 from tests import any_shop, postgres
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
+from tests.turns import left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 ROOT = Path(__file__).parents[1]
 
@@ -224,8 +227,15 @@ def kill(settings: Settings, target: str, at: str) -> None:
     assert run.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("at", ["copying build_coverage", "copying model_version"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "at"),
+    [
+        (TARGETS[0], "copying model_version"),
+        (TARGETS[1], "copying build_coverage"),
+        left_to_proofs(TARGETS[0], "copying build_coverage"),
+        left_to_proofs(TARGETS[1], "copying model_version"),
+    ],
+)
 def test_a_killed_copy_leaves_the_old_one_and_the_next_is_whole(
     target: str, at: str, tiny_settings: Settings, tmp_path: Path
 ) -> None:

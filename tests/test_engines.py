@@ -40,6 +40,7 @@ from pipelines.warehouse.engine import (
 from pipelines.warehouse.star import STAR
 from tests import postgres
 from tests.handwritten import HANDWRITTEN
+from tests.turns import by_turns
 
 Copy = Callable[[Path], Build]
 QUESTIONS: list[dict[str, Any]] = [
@@ -109,11 +110,11 @@ def tiny_path(tiny_settings: Settings) -> Path:
 
 
 def compare_engines(path: Path, copy: Copy, questions: list[dict[str, Any]]) -> None:
-    """Fail with every metric and question whose statistics differ between DuckDB and the copy."""
+    """Fail with every metric and question, one in two by turns, whose statistics differ between DuckDB and the copy."""
     different = []
     with open_duckdb(path) as here, copy(path) as there:
-        for m in metrics.catalogue():
-            for question in questions:
+        for turn, m in enumerate(metrics.catalogue()):
+            for question in by_turns(questions, 2, turn):
                 known = metrics.dimensions(m.key, here)
                 by = tuple(b for b in question.get("by", ()) if b in known)
                 where = {k: v for k, v in question.get("where", {}).items() if k in known}
@@ -162,7 +163,7 @@ def test_other_engines_answer_alike(engine: str, hand_path: Path, request: pytes
 def test_other_engines_answer_alike_on_a_loaded_shop(
     engine: str, tiny_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    compare_engines(tiny_path, request.getfixturevalue(engine), [{"by": ("month", "country")}])
+    compare_engines(tiny_path, request.getfixturevalue(engine), [{"by": ("month", "country")}, {}])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -195,7 +196,7 @@ def test_the_rows_behind_are_the_same_on_other_engines(
     engine: str, hand_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
-        for m in metrics.catalogue():
+        for m in by_turns(metrics.catalogue(), 2, engine == "spark"):
             for part in metrics.PARTS if m.denominator else metrics.PARTS[:1]:
                 number, total = metrics.rows_total(here, m.key, part=part)
                 assert metrics.rows_total(there, m.key, part=part) == (number, pytest.approx(total)), (m.key, part)

@@ -12,6 +12,8 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("facts_alone")
+
 Event = tuple[str, int, int]  # event, day of March 2026, units
 
 # name: units sold, events, then (units of lots, units confirmed, units stopped)

@@ -1,6 +1,7 @@
 """The runner of the long proofs: a line a claim, the exit code, and a page that keeps what was not run."""
 
 import pkgutil
+import re
 from collections.abc import Iterator
 from datetime import date
 from importlib import import_module
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import evidence
-from tests.evidence import Claim, _kept, run
+from tests.evidence import Claim, _kept, run, suite
 
 HOLDS = '''"""Times of a load.
 
@@ -102,3 +103,22 @@ def test_a_part_that_was_measured_is_kept_and_of_another_product_says_so(
 def test_each_proof_finds_what_it_imports(name: str) -> None:
     """They run for hours and seldom; `tpcds` alone has an environment of its own."""
     assert import_module(f"{evidence.__name__}.{name}").__doc__
+
+
+def test_what_the_tests_take_turns_at_the_proofs_run_whole() -> None:
+    """A file of tests that leaves anything to the proofs is among what they run."""
+    home = Path(__file__).parent
+    leaving = {
+        path.stem.removeprefix("test_")
+        for path in home.glob("test_*.py")
+        if path != Path(__file__) and re.search(r"tests\.turns import|mark\.whole", path.read_text("utf-8"))
+    }
+    assert leaving == {file for files in suite.SUBJECTS.values() for file in files}
+
+
+def test_a_proof_of_the_tests_falls_short_where_one_fails(tmp_path: Path) -> None:
+    test = tmp_path / "test_whole.py"
+    test.write_text("from tests.turns import by_turns\n\ndef test_all():\n    assert by_turns('abc', 3) == 'abc'\n")
+    assert suite.ran("all", [str(test)], processes=0) == Claim("all", "all pass", "1 passed, 0 not", True)
+    test.write_text("def test_none():\n    assert False\n")
+    assert not suite.ran("all", [str(test)], processes=0).holds

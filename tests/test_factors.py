@@ -19,6 +19,8 @@ from pipelines.settings import Settings, data_path
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ROW = dict.fromkeys(COLUMNS, "") | {
     "factor_id": "glec.van",
     "activity": "freight",

@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import alerts
 from pipelines.errors import ForgetError, SourceError
 from pipelines.load import erased_files, erasing, load, retain, rotate_key
 from pipelines.people import forget
@@ -226,11 +225,13 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
     }
 
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def no_rules() -> Iterator[None]:
-    """Look for no alert, which takes longer than what is tested, and join log files at once."""
+def joined_at_once() -> Iterator[None]:
+    """Join log files at once."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(alerts, "record", lambda _: [])
         patched.setattr(log_files, "FEW", 1)  # two log files are many: they are joined
         yield
 
@@ -696,6 +697,7 @@ def test_a_key_is_not_changed_without_the_raw_files(copy_of: Settings) -> None:
     assert not copy_of.next_key_file.exists()
 
 
+@pytest.mark.whole
 def test_killed_at_any_step_keys_are_never_mixed(
     small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

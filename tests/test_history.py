@@ -26,6 +26,8 @@ from tests.conftest import TINY_SHOP, _rows, ends, fresh, write_shop
 from tests.pages import turn
 from tests.test_dashboard import app, said
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 DRESS = next(row for row in TINY_SHOP["product"] if row["product_id"] == "DRESS-M")
 SHOE = next(row for row in TINY_SHOP["product"] if row["product_id"] == "SHOE-42")
 O5 = next(row for row in TINY_SHOP["order_line"] if row["order_line_id"] == "O5-1")
@@ -185,7 +187,7 @@ def test_the_page_compares_builds_and_shows_an_earlier_one(
     shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "sources")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "sources")
     page.query_params["part"] = "builds"
     page.run()
     assert not page.exception

@@ -39,6 +39,8 @@ from pipelines.warehouse import build, state
 from pipelines.warehouse.sql import connect, read_sql
 from tests.conftest import FUZZ, ends
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
 ROW = "{n},o{n},2025-01-0{n}T10:00:00Z,P1,1,50.00,10.00,EUR,FR,2025-01-05T10:00:00Z"
 GOOD = "\n".join([HEADER, *(ROW.format(n=n) for n in (1, 2, 3)), ""])

@@ -24,6 +24,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 SCHEMA = json.loads((Path(__file__).parent / "fixtures" / "ileap.schema.json").read_text(encoding="utf-8"))
 
 

@@ -19,16 +19,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import TINY_SHOP, fresh, write_rows, write_shop
+from conftest import TINY_SHOP, copied, fresh, write_rows, write_shop
 from sqlalchemy import Double, Integer, Numeric, delete
 
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
+from pipelines.load import Report, land, load, verdicts
 from pipelines.load import checks as checks_load
-from pipelines.load import land, load, verdicts
 from pipelines.load.shape import versions
 from pipelines.settings import Settings
 from pipelines.warehouse import build, schema, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
+from tests.turns import by_turns, left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 Shop = dict[str, list[dict[str, str]]]
 
@@ -100,12 +103,27 @@ def test_the_tiny_shop_has_the_numbers_worked_out_by_hand(tiny_settings: Setting
     assert float(facts["fact_refund"].set_index("refund_id").discrepancy_amount["shop:F2"]) == -2
 
 
-def test_a_window_ends_on_a_date_where_that_is_later_than_its_days(settings: Settings, tmp_path: Path) -> None:
+SAID = "Trop petit à la taille, rappelez Marie Dupont au 0612345678"
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Report]:
+    """The tiny shop with windows that end on a date, a note, a row given twice and two that cannot be read."""
+    folder = tmp_path_factory.mktemp("odd")
     shop = copy.deepcopy(TINY_SHOP)
     for row in shop["policy"]:
         row["window_until"] = "2026-01-31"
-    load(settings, [write_shop(tmp_path / "shop", shop)])
-    facts = tables(settings)
+    shop["order_line"][4]["units"] = "one"
+    for row in shop["return_event"]:
+        row["note_terms"] = SAID if row["event_id"] == "1" else ""
+    first = shop["return_event"][0]
+    shop["return_event"] += [dict(first), {**first, "event_id": "99", "event": "vanished"}]
+    settings = fresh(folder)
+    return settings, load(settings, [write_shop(folder / "shop", shop)])
+
+
+def test_a_window_ends_on_a_date_where_that_is_later_than_its_days(odd: tuple[Settings, Report]) -> None:
+    facts = tables(odd[0])
     ends = facts["fact_order_line"].set_index("order_line_id").window_ends_on
     # delivered 3 December: 30 days end on 2 January; delivered 13 January: on 12 February
     assert str(ends["shop:O1-1"])[:10] == "2026-01-31"
@@ -149,7 +167,7 @@ def test_the_same_rows_in_other_files_are_duplicates(copy_of_tiny: Settings, tmp
     assert_same(before, tables(copy_of_tiny))
 
 
-@pytest.mark.parametrize("first", [{"O4", "O5", "O6"}, {"O2"}])
+@pytest.mark.parametrize("first", [{"O4", "O5", "O6"}, left_to_proofs({"O2"})])
 def test_two_halves_give_the_facts_of_the_whole(
     settings: Settings, tiny_settings: Settings, tmp_path: Path, first: set[str]
 ) -> None:
@@ -202,8 +220,17 @@ def big_shop(count: int) -> Shop:
     return shop
 
 
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Thirty times the orders of the tiny shop, loaded at once."""
+    folder = tmp_path_factory.mktemp("big")
+    settings = fresh(folder)
+    assert load(settings, [write_shop(folder / "whole", big_shop(30))]).kind == "full"
+    return settings
+
+
 def test_an_increment_gives_what_a_full_build_gives(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    big: Settings, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [
         checks_load.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False)
@@ -236,11 +263,9 @@ def test_an_increment_gives_what_a_full_build_gives(
     looked_at = {w["check"]: w["rows"] for w in report.warnings}
     assert 0 < looked_at["return_line_key"] < report.changes["fact_return_line"]["rows"] / 4
     assert 0 < looked_at["shaped_leg"] < report.changes["fact_return_leg"]["rows"] / 4
-    at_once = fresh(tmp_path / "at_once")
-    assert load(at_once, [write_shop(tmp_path / "whole", whole)]).kind == "full"
-    assert_same(tables(at_once), tables(settings))
+    assert_same(tables(big), tables(settings))
     left, right = (
-        tables(at_once, ("estimate_promise", "estimate_leg", "estimate_return_c")),
+        tables(big, ("estimate_promise", "estimate_leg", "estimate_return_c")),
         tables(settings, ("estimate_promise", "estimate_leg", "estimate_return_c")),
     )
     assert_same(left, right)
@@ -252,7 +277,8 @@ def moved(whole: Shop, thing: str, key: str, changes: dict[str, dict[str, object
     return [{**rows[i], **change, "recorded_at": "2026-01-25T00:00:00Z"} for i, change in changes.items()]
 
 
-def test_a_row_that_moves_leaves_nothing_where_it_was(settings: Settings, tmp_path: Path) -> None:
+def test_a_row_that_moves_leaves_nothing_where_it_was(big: Settings, tmp_path: Path) -> None:
+    settings = copied(big, tmp_path / "copy")
     whole = big_shop(30)
     line, event, element, refund_line = (
         whole[t][-1] for t in ("order_line", "return_event", "chain_element", "refund_line")
@@ -301,7 +327,6 @@ def test_a_row_that_moves_leaves_nothing_where_it_was(settings: Settings, tmp_pa
         "chain_element": [{**element, "element_id": "late", "element_no": 9}],
         "order_line": [{**line, "order_line_id": "late"}],
     }
-    load(settings, [write_shop(tmp_path / "first", whole)])
     for name, rows in (("edits", edits), ("after", after)):
         assert load(settings, [write_shop(tmp_path / name, rows)]).kind == "increment"
     at_once = fresh(tmp_path / "at_once")
@@ -321,8 +346,8 @@ def test_the_latest_version_wins_whatever_arrives_last(settings: Settings, tmp_p
     assert float(tables(settings)["fact_order_line"].net_amount.iloc[0]) == 45
 
 
-def test_a_row_taken_back_leaves_the_facts(settings: Settings, tmp_path: Path) -> None:
-    load(settings, [write_shop(tmp_path / "a")])
+def test_a_row_taken_back_leaves_the_facts(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    settings = copy_of_tiny
     gone = {**TINY_SHOP["return_event"][-1], "recorded_at": "2026-01-19T00:00:00Z", "is_deleted": "true"}
     load(settings, [write_shop(tmp_path / "b", {"return_event": [gone]})])
     assert tables(settings)["fact_return_line"].lost_at.isna().all()
@@ -390,15 +415,12 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     assert [fault.rules for fault in bad] == [rules]
 
 
-def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path: Path) -> None:
-    shop = copy.deepcopy(TINY_SHOP)
-    shop["order_line"][4]["units"] = "one"
-    shop["return_event"].append(dict(shop["return_event"][0]))
-    report = load(settings, [write_shop(tmp_path / "files", shop)])
+def test_nothing_is_lost_and_quarantine_shows_where(odd: tuple[Settings, Report]) -> None:
+    settings, report = odd
     assert all(c["read"] == c["accepted"] + c["duplicate"] + c["quarantined"] for c in report.counts)
     counts = {c["table"]: c for c in report.counts}
     assert counts["return_event"]["duplicate"] == 1
-    row = state.quarantine_by_rule(settings).iloc[0]
+    row = state.quarantine_by_rule(settings).set_index("thing", drop=False).loc["order_line"]
     assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 6, "one")
 
 
@@ -414,10 +436,11 @@ FIGURES = ("nan", "-inf", "1e999", "-1e9", "1e9", "99999", "99999999999999")
 
 
 def test_no_figure_of_one_row_stops_a_load_or_leaves_what_is_no_number(settings: Settings, tmp_path: Path) -> None:
-    """Each figure in every column of a shop of its own; one build holds them all."""
+    """Each figure (one in three; the proofs: all) in every column of a shop of its own; one build holds them all."""
     settings.warehouse.mkdir()
     state_file = state.State(settings.warehouse)
-    for number, value in enumerate(FIGURES):
+    figures = by_turns(FIGURES, 3)
+    for number, value in enumerate(figures):
         shop = copy.deepcopy(TINY_SHOP)
         for log, column in NUMBERS:
             if column in shop[log][0]:
@@ -426,7 +449,7 @@ def test_no_figure_of_one_row_stops_a_load_or_leaves_what_is_no_number(settings:
         land.begin(state_file, sorted(files.iterdir()), None, f"shop{number}", None)
     state_file.close()
     load(settings)
-    assert len(tables(settings)["dim_shop"]) == len(FIGURES)
+    assert len(tables(settings)["dim_shop"]) == len(figures)
     path = build.build_path(settings.warehouse, build.current_id(settings.warehouse) or "")
     with duckdb.connect(str(path), read_only=True) as connection:
         held = connection.execute(
@@ -467,11 +490,10 @@ def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settin
     assert {stat.S_IMODE(f.stat().st_mode) for f in tiny_settings.raw.rglob("*.csv")} == {0o600}
 
 
-def test_a_note_leaves_its_concepts_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
-    said = "Trop petit à la taille, rappelez Marie Dupont au 0612345678"
-    noted = [{**row, "note_terms": said if row["event_id"] == "1" else ""} for row in TINY_SHOP["return_event"]]
-    bad = {**noted[0], "event_id": "99", "event": "vanished"}  # a quarantined row shows no note either
-    load(settings, [write_shop(tmp_path / "a", {**TINY_SHOP, "return_event": [*noted, bad]})])
+def test_a_note_leaves_its_concepts_and_nothing_else(odd: tuple[Settings, Report]) -> None:
+    """A row in quarantine shows no note either."""
+    settings, _ = odd
+    assert quarantined(settings)["return_event", "unknown_value event"] == 1
     lines = tables(settings)["fact_return_line"].set_index("return_line_id")
     assert lines.loc["shop:R1-1", "note_terms"] == "size small"
     assert lines["note_terms"].notna().sum() == 1
@@ -551,13 +573,13 @@ def test_a_reader_keeps_its_build_while_another_is_published(copy_of_tiny: Setti
 
 
 def test_three_builds_are_kept_and_the_pointer_can_go_back(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    for n in range(4):
+    for n in range(3):
         extra = {**TINY_SHOP["order_line"][0], "order_line_id": f"N{n}-1", "order_id": f"N{n}"}
         load(copy_of_tiny, [write_shop(tmp_path / str(n), {"order_line": [extra]})])
     kept = sorted(f.stem for f in (copy_of_tiny.warehouse / "builds").glob("*.duckdb"))
     assert len(kept) == 3
     build.point_at(copy_of_tiny.warehouse, kept[0])
-    assert len(tables(copy_of_tiny)["fact_order_line"]) == 8 + 2
+    assert len(tables(copy_of_tiny)["fact_order_line"]) == 8 + 1
 
 
 def test_a_blocking_check_keeps_readers_on_the_last_build(
@@ -609,14 +631,16 @@ def test_a_file_that_cannot_be_read_does_not_block_later_loads(
 
 
 def test_a_log_that_is_read_once_gives_what_one_that_is_looked_at_gives(
-    tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
+    copy_of_tiny: Settings, tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = write_shop(tmp_path / "later", {"refund": [{**TINY_SHOP["refund"][0], "amount": "61"}]})
     built = []
-    for most in (versions.READ_ONCE, -1):
+    for settings, most, given in (
+        (copy_of_tiny, versions.READ_ONCE, [later]),
+        (fresh(tmp_path / "looked"), -1, [tiny_files, later]),
+    ):
         monkeypatch.setattr(versions, "READ_ONCE", most)
-        settings = fresh(tmp_path / str(most))
-        for files in (tiny_files, later):
+        for files in given:
             load(settings, [files])
         built.append(tables(settings, ("fact_", "dim_", "estimate_")))
     assert_same(*built)
@@ -628,7 +652,9 @@ LOAD = (
 )
 
 
-@pytest.mark.parametrize("share", [0.2, 0.8])  # tests/evidence/_trust_kills.py kills at each of hundreds of moments
+@pytest.mark.parametrize(
+    "share", [0.2, left_to_proofs(0.8)]
+)  # tests/evidence/_trust_kills.py kills at each of hundreds of moments
 def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_completes_it(
     copy_of_tiny: Settings, tmp_path: Path, share: float
 ) -> None:

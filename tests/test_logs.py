@@ -14,6 +14,9 @@ from pipelines.warehouse import log_files, schema, star, state, state_tables
 from pipelines.warehouse.log_files import Logs
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_load import assert_same, part, tables
+from tests.turns import left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 _EVERY = sorted({str(row["order_id"]) for row in TINY_SHOP["order_line"]})
 PARTS = [set(_EVERY[n::4]) for n in range(4)]  # orders of four loads
@@ -178,7 +181,7 @@ def held(settings: Settings, state_file: state.State, thing: str) -> list[tuple[
     return duckdb.execute(f"FROM {sql} ORDER BY ALL").fetchall() if sql else []
 
 
-@pytest.mark.parametrize("lost", ["gone", "older"])
+@pytest.mark.parametrize("lost", ["gone", left_to_proofs("older")])
 def test_a_state_that_is_lost_or_older_finds_what_was_joined(
     lost: str, shop: Settings, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, machine, sql, state
 from pipelines.why import why
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ROOT = Path(__file__).parents[1]
 MANY = "SELECT count(DISTINCT hash(i)::VARCHAR || 'a long text to outgrow memory') FROM range(1000000) t(i)"
 MEMINFO = "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable: 8000000 kB\n"

@@ -20,6 +20,8 @@ from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.sql import connect
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ONE_TABLE = (
     "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code"
     " postal;Retourné;Motif;Date retour;Date remboursement;Montant remboursé;Prénom\r\nA1;1;03/02/2025 10:15;R1;Robe"

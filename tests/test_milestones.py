@@ -14,6 +14,8 @@ from pipelines import analyses
 from pipelines.metrics import Question
 from pipelines.warehouse.engine import Build, open_duckdb
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 
 def on(text: str, hour: float = 0.0) -> float:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days + hour / 24

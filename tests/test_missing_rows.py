@@ -20,6 +20,8 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ORDER = {"ordered_at": "2026-03-02T10:00:00Z", "currency": "EUR", "country": "FR", "shipped_at": "2026-03-03T10:00:00Z"}
 
 

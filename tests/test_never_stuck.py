@@ -28,6 +28,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, state, state_tables
 from tests.disturbed import FOR_EVER, failing, no_file_larger_than
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 LINE = TINY_SHOP["order_line"][0]
 HEADER = ",".join(LINE)
 
@@ -247,6 +249,7 @@ def test_a_load_waits_as_long_as_it_is_told(copy_of_tiny: Settings) -> None:
         assert not waiting.result(120).is_new_build
 
 
+@pytest.mark.usefixtures("every_step")
 def test_rules_are_looked_at_though_the_load_was_killed_after_publishing(
     copy_of_tiny: Settings, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from pipelines.warehouse.engine import Build
 from tests.conftest import fresh
 from tests.test_dashboard import app
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 MAPPING = """name: regional
 time_zone: Europe/Paris
 constants: {currency: EUR, country: FR}

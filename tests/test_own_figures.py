@@ -19,12 +19,33 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ORDER = {"ordered_at": "2025-02-01T10:00:00Z", "product_id": "P", "units": 1, "net_amount": 50, "currency": "EUR"}
 DROPS = {"B1": (10, 5), "B2": (20, 30)}  # kg, km driven to it
 
 
-def shop(folder: Path, legs: list[dict[str, object]], uses: list[dict[str, object]] | None = None) -> Settings:
+Rows = list[dict[str, object]]
+
+
+def shop(folder: Path, legs: Rows, uses: Rows | None = None) -> Settings:
     """Load two parcels of one unit each, with their elements."""
+    settings = fresh(folder)
+    load(settings, [delivered(folder / "in", legs, uses)])
+    return settings
+
+
+def several(folder: Path, cases: dict[str, tuple[Rows, Rows]]) -> Settings:
+    """Load the two parcels of several cases, each with its elements and what they used, into one build."""
+    settings = fresh(folder)
+    for name, (legs, uses) in cases.items():
+        load(settings, [delivered(folder / name, legs, uses)], namespace=name, is_trial=True)
+    load(settings)
+    return settings
+
+
+def delivered(folder: Path, legs: Rows, uses: Rows | None = None) -> Path:
+    """Write two parcels of one unit each, with their elements."""
     lines = [
         {"order_line_id": f"L{p}", "order_id": f"O{p}", "country": c, **ORDER} for p, c in (("B1", "FR"), ("B2", "PL"))
     ]
@@ -41,14 +62,12 @@ def shop(folder: Path, legs: list[dict[str, object]], uses: list[dict[str, objec
         }
         for p in DROPS
     ]
-    write_rows(folder / "in" / "order_line.csv", lines)
-    write_rows(folder / "in" / "return_event.csv", back)
-    write_rows(folder / "in" / "chain_element.csv", legs)
+    write_rows(folder / "order_line.csv", lines)
+    write_rows(folder / "return_event.csv", back)
+    write_rows(folder / "chain_element.csv", legs)
     if uses:
-        write_rows(folder / "in" / "activity_use.csv", uses)
-    settings = fresh(folder)
-    load(settings, [folder / "in"])
-    return settings
+        write_rows(folder / "activity_use.csv", uses)
+    return folder
 
 
 def leg(parcel: str, **more: object) -> dict[str, object]:
@@ -56,27 +75,59 @@ def leg(parcel: str, **more: object) -> dict[str, object]:
     return {**element, "role": "trunk", "started_at": "2025-03-05T08:00:00Z", **more}
 
 
-def told(settings: Settings) -> dict[str, dict[str, object]]:
-    """Give each leg's estimate by its parcel."""
+def told(settings: Settings, case: str = "shop") -> dict[str, dict[str, object]]:
+    """Give each leg's estimate by its parcel, of a case."""
     legs, carbon = STAR.tables["fact_return_leg"], STAR.tables["estimate_leg_carbon"]
     with current_build(settings.warehouse) as build:
         found = build.fetch(
             select(legs.c.parcel_id, carbon).select_from(legs.join(carbon, carbon.c.leg_key == legs.c.leg_key))
         )
-    return {str(row["parcel_id"]).removeprefix("shop:"): row for row in found.to_dict("records")}
+    rows = ((*str(row["parcel_id"]).split(":"), row) for row in found.to_dict("records"))
+    return {parcel: row for of, parcel, row in rows if of == case}
 
 
-@pytest.mark.parametrize(
-    ("shared_by", "shares"),
-    [("parcels", (0.5, 0.5)), ("mass", (1 / 3, 2 / 3)), ("tonne_km", (50 / 650, 600 / 650))],
-)
-def test_a_round_is_shared_by_the_key_that_is_stated(
-    tmp_path: Path, shared_by: str, shares: tuple[float, float]
-) -> None:
+SHARED = {"parcels": (0.5, 0.5), "mass": (1 / 3, 2 / 3), "tonne_km": (50 / 650, 600 / 650)}
+USE = {"use_id": "U", "began_at": "2025-03-05T00:00:00Z"}
+ELECTRIC = {"mode": "van", "fuel": "electricity", "activity_amount": 10, "activity_unit": "kWh"}
+ROUND = {"role": "first_mile", "movement_parcels": 10, "distance_km": 80}
+
+
+def round_of(movement: str) -> Rows:
+    return [leg(p, movement_id=movement, mode="van", mass_kg=kg, distance_km=km) for p, (kg, km) in DROPS.items()]
+
+
+def given(movement: str, kg: float, **more: object) -> dict[str, object]:
+    return USE | {"movement_id": movement, "kg_co2e": kg, **more}
+
+
+def one_of(movement: str, parcel: str, **more: object) -> dict[str, object]:
+    return leg(parcel, movement_id=movement, mode="van", mass_kg=1, distance_km=10, **more)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """What can be told apart in one build: a shop of two parcels for each case."""
+    stated = {"kg_co2e_ttw": 80, "calculated_by": "Kurier"}
+    every: dict[str, tuple[Rows, Rows]] = {
+        by: (round_of(by), [given(by, 100, shared_by=by, **stated)]) for by in SHARED
+    }
+    own = [one_of("own", "B1", kg_co2e=0.7, calculated_by="Kurier"), one_of("own", "B2")]
+    every["own"] = own, [given("own", 3)]
+    every["electric"] = [leg(p, **ELECTRIC) for p in DROPS], []
+    truck = {"mode": "truck", "mass_kg": 1, "distance_km": 100}
+    every["negative"] = [leg("B1", **truck, kg_co2e=-5), leg("B2", kg_co2e=1)], []
+    rigid = {"mode": "truck", "vehicle": "truck_rigid_7t", "mass_kg": 5, **ROUND}
+    every["rigid"] = [leg(p, **rigid) for p in DROPS], []
+    diesel = {"fuel": "diesel", "activity_amount": 0.1, "activity_unit": "l"}
+    cooled = {"mode": "truck", "mass_kg": 5, "distance_km": 100, "refrigerant": "R-404A", "refrigerant_kg": 0.0001}
+    every["cooled"] = [leg(p, **cooled, **diesel) for p in DROPS], []
+    return several(tmp_path_factory.mktemp("cases"), every)
+
+
+@pytest.mark.parametrize("shared_by", SHARED)
+def test_a_round_is_shared_by_the_key_that_is_stated(cases: Settings, shared_by: str) -> None:
     """100 kg of a carrier's for two drops of 10 kg after 5 km and 20 kg after 30 km."""
-    legs = [leg(p, movement_id="M", mode="van", mass_kg=kg, distance_km=km) for p, (kg, km) in DROPS.items()]
-    use = {"use_id": "U", "began_at": "2025-03-05T00:00:00Z", "movement_id": "M", "kg_co2e": 100, "kg_co2e_ttw": 80}
-    found = told(shop(tmp_path, legs, [use | {"shared_by": shared_by, "calculated_by": "Kurier"}]))
+    found, shares = told(cases, shared_by), SHARED[shared_by]
     for parcel, share in zip(DROPS, shares, strict=True):
         row = found[parcel]
         assert row["kg_co2e"] == pytest.approx(100 * share)
@@ -97,18 +148,14 @@ def test_others_on_board_take_their_part(tmp_path: Path) -> None:
     assert all(row["kg_co2e_biogenic"] == pytest.approx(0.4 * 0.14) for row in found.values())
 
 
-def test_a_leg_s_own_word_comes_before_its_movement_s(tmp_path: Path) -> None:
-    own = leg("B1", movement_id="M", mode="van", mass_kg=1, distance_km=10, kg_co2e=0.7, calculated_by="Kurier")
-    legs = [own, leg("B2", movement_id="M", mode="van", mass_kg=1, distance_km=10)]
-    use = {"use_id": "U", "began_at": "2025-03-05T00:00:00Z", "movement_id": "M", "kg_co2e": 3}
-    found = told(shop(tmp_path, legs, [use]))
+def test_a_leg_s_own_word_comes_before_its_movement_s(cases: Settings) -> None:
+    found = told(cases, "own")
     assert {p: row["kg_co2e"] for p, row in found.items()} == {"B1": 0.7, "B2": 3}
 
 
-def test_electricity_is_that_of_the_country(tmp_path: Path) -> None:
+def test_electricity_is_that_of_the_country(cases: Settings) -> None:
     """10 kWh in France (41.44 g) and in Poland."""
-    legs = [leg(p, mode="van", fuel="electricity", activity_amount=10, activity_unit="kWh") for p in DROPS]
-    found = told(shop(tmp_path, legs))
+    found = told(cases, "electric")
     assert found["B1"]["kg_co2e"] == pytest.approx(0.4144)
     assert float(str(found["B2"]["kg_co2e"])) > 5
 
@@ -129,10 +176,9 @@ def test_primary_data_are_what_was_measured_or_given(tmp_path: Path) -> None:
     assert any("Kurier, ISO 14083" in text for text in sums.values())
 
 
-def test_a_figure_below_nothing_is_no_figure(tmp_path: Path) -> None:
+def test_a_figure_below_nothing_is_no_figure(cases: Settings) -> None:
     """It is said and counted, and the leg is as if nothing had been given."""
-    legs = [leg("B1", mode="truck", mass_kg=1, distance_km=100, kg_co2e=-5), leg("B2", kg_co2e=1)]
-    found = told(shop(tmp_path, legs))
+    found = told(cases, "negative")
     assert found["B1"]["kg_co2e"] == pytest.approx(0.012522)
     assert found["B1"]["method"] == "per_tonne_km"
 
@@ -220,28 +266,20 @@ def test_a_parameter_that_cannot_be_is_refused(tmp_path: Path, row: dict[str, ob
         import_parameters(fresh(tmp_path), tmp_path / "own.csv")
 
 
-def test_a_round_whose_vehicle_has_no_factor_a_kilometre_goes_by_tonne_kilometres(tmp_path: Path) -> None:
+def test_a_round_whose_vehicle_has_no_factor_a_kilometre_goes_by_tonne_kilometres(cases: Settings) -> None:
     """5 kg over the usual 20 km of a first mile, by a lorry of which factors a tonne-kilometre alone are published."""
-    shared = {"role": "first_mile", "movement_parcels": 10, "distance_km": 80}
-    legs = [leg(p, mode="truck", vehicle="truck_rigid_7t", mass_kg=5, **shared) for p in DROPS]
-    row = told(shop(tmp_path, legs))["B1"]
+    row = told(cases, "rigid")["B1"]
     assert row["kg_co2e"] == pytest.approx(0.1 * 0.65057, rel=1e-3)
     assert (row["method"], row["amount"], row["status"]) == ("per_tonne_km", pytest.approx(0.1), "imputed")
 
 
-def test_an_element_of_several_factors_is_one_element_of_its_shipment(tmp_path: Path) -> None:
+def test_an_element_of_several_factors_is_one_element_of_its_shipment(cases: Settings) -> None:
     """Diesel and refrigerant of a refrigerated lorry: two factors, one element, their sum."""
-    legs = [
-        leg(p, mode="truck", mass_kg=5, distance_km=100, fuel="diesel", activity_amount=0.1, activity_unit="l")
-        | {"refrigerant": "R-404A", "refrigerant_kg": 0.0001}
-        for p in DROPS
-    ]
-    settings = shop(tmp_path, legs)
-    row = told(settings)["B1"]
+    row = told(cases, "cooled")["B1"]
     assert row["kg_co2e"] == pytest.approx(0.1 * 3.18183 + 0.0001 * 3943)
-    with current_build(settings.warehouse) as build:
+    with current_build(cases.warehouse) as build:
         found = closing.elements(build, date(2025, 3, 1), date(2025, 3, 31))
-    of_leg = found[found["parcel_id"] == "shop:B1"]
+    of_leg = found[found["parcel_id"] == "cooled:B1"]
     assert sorted(of_leg["part"]) == ["activity", "refrigerant"]
     assert of_leg["kg_co2e"].sum() == pytest.approx(row["kg_co2e"])
     assert ileap._once(found)["kg_co2e"].sum() == pytest.approx(found["kg_co2e"].sum())

@@ -27,6 +27,9 @@ from pipelines.warehouse.sql import read_sql
 from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
 from tests.test_sources_shopify import ORDER
 from tests.test_systems import APART, SHIPPED, files_of
+from tests.turns import IS_WHOLE, by_turns
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 KINDS = {
     "name": "Zorbinia {m} Vandermark",
@@ -383,10 +386,10 @@ class Planter:
 def test_no_system_leaves_a_marker_in_a_warehouse_a_log_an_export_or_a_closed_month(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every shipped mapping's fixture and a shop whose returns emit something, in one build."""
+    """One in two of the shipped mappings' fixtures and a shop whose returns emit something, in one build."""
     planter = Planter()
     state_file = state.State(settings.warehouse)
-    for mapping in SHIPPED:
+    for mapping in by_turns(SHIPPED, 2):
         files = [planter.file(f, tmp_path / "in" / mapping / f.name) for f in files_of(mapping)]
         land.begin(state_file, files, mapping, APART.get(mapping), None)
     shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
@@ -418,7 +421,7 @@ def test_no_system_leaves_a_marker_in_a_warehouse_a_log_an_export_or_a_closed_mo
     state_file = state.State(settings.warehouse)
     assert set(state_file.statuses().values()) == {"published"}
     state_file.close()
-    assert (out / "sales.csv").read_text().count("\n") > 30
+    assert (out / "sales.csv").read_text().count("\n") > (30 if IS_WHOLE else 15)
     assert list((settings.warehouse / "closed").rglob("*.parquet"))
     told = {place: sorted({planter.planted[m] for m in kept}) for place, kept in found_in(settings, out).items()}
     assert told == {}

@@ -37,7 +37,7 @@ from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.scope import Scope
 from tests import any_shop
-from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.conftest import fresh
 from tests.pages import lines, turn
 
 HOME = Path(dashboard.__file__).parent
@@ -46,9 +46,9 @@ NEW_YEAR = date(2026, 1, 1)
 
 
 @pytest.fixture
-def own(copy_of_tiny: Settings) -> Settings:
-    """A copy of the tiny shop's warehouse, to write to."""
-    return copy_of_tiny
+def own(desk_of_tiny: Settings) -> Settings:
+    """The tiny shop's warehouse, to write to."""
+    return desk_of_tiny
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,7 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str = "
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     for name, code in codes.items():
         app.query_params[name] = code
-    app.run()
-    if address:
-        turn(app, address).run()
+    (turn(app, address) if address else app).run()
     assert not app.exception
     return app
 
@@ -411,12 +409,8 @@ def test_saved_views_are_each_readers_own(own: Settings) -> None:
     assert [one.name for one in saved_views.saved(own, "")] == ["Other"]
 
 
-def test_copies_hold_what_was_planned_and_who_is_forgotten_is_not_in_it(tmp_path: Path) -> None:
-    settings, person = fresh(tmp_path), "CUSTOMER-7781"
-    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
-    shop["order_line"][0]["customer_id"] = person
-    (tmp_path / "in").mkdir()
-    load(settings, [write_shop(tmp_path / "in", shop)])
+def test_copies_hold_what_was_planned_and_who_is_forgotten_is_not_in_it(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    settings, person = copy_of_tiny, "anne@example.org"
     with current_build(settings.warehouse) as build:
         annotations.annotate(settings, build, Annotation(NEW_YEAR, "other", f"Call of {person}"))
         targets.set_target(settings, build, Target(RATE, 0.3, NEW_YEAR, note=f"agreed with {person}"))
@@ -559,8 +553,9 @@ def link_of(app: AppTest) -> dict[str, list[str]]:
 
 
 def test_a_shared_link_pins_days_and_build_and_says_when_that_is_gone(
-    own: Settings, monkeypatch: pytest.MonkeyPatch
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    own = copy_of_tiny
     app = opened(own, monkeypatch, "returns", category="dresses", period="90d")
     shared, view = link_of(app), app.session_state["view"]
     build = str(current_id(own.warehouse))
@@ -589,9 +584,10 @@ def test_a_shared_link_pins_days_and_build_and_says_when_that_is_gone(
         assert "build" not in app.query_params
 
 
-def test_what_is_pinned_is_no_other_file(own: Settings) -> None:
+def test_what_is_pinned_is_no_other_file(copy_of_tiny: Settings) -> None:
     from pipelines.warehouse.build import UNFINISHED, is_there
 
+    own = copy_of_tiny
     build = str(current_id(own.warehouse))
     assert is_there(own.warehouse, build)
     (own.warehouse / "builds" / f"{build}{UNFINISHED}.duckdb").write_bytes(b"")

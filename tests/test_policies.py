@@ -23,6 +23,8 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from tests.conftest import TINY_SHOP, write_shop
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 runner = CliRunner()
 GOOD = Policy(
     "web-FR",

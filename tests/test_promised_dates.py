@@ -18,6 +18,8 @@ from pipelines.warehouse.rules import promise_state
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh, write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 MAPPING = """
 name: rows
 time_zone: Europe/Paris

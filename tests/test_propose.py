@@ -24,6 +24,8 @@ from pipelines.sources.propose import propose
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
 
+pytestmark = pytest.mark.usefixtures("facts_alone")
+
 FIXTURES = Path(__file__).parent / "fixtures"
 
 

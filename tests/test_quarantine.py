@@ -18,6 +18,9 @@ from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 from tests.pages import turn
 from tests.test_dashboard import app, said
+from tests.turns import left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 FACTS = ("fact_order_line", "fact_return_line", "fact_return_event", "fact_refund", "fact_refund_line", "fact_recovery")
 
@@ -230,7 +233,7 @@ def test_the_command_line_goes_the_whole_way(
     assert (code, "No row at order_line.csv:3" in err) == (1, True)
 
 
-@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("language", [left_to_proofs("en"), "fr"])
 def test_the_page_shows_a_row_keeps_a_fix_and_applies_it(
     shop: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
@@ -244,7 +247,7 @@ def test_the_page_shows_a_row_keeps_a_fix_and_applies_it(
     plain = blocks.frame_table
     monkeypatch.setattr(blocks, "frame_table", choose)
     monkeypatch.setattr(upload, "is_private", lambda: True)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "checks")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "checks")
     page.query_params["part"] = "quarantine"
     page.run()
     assert not page.exception

@@ -24,6 +24,8 @@ from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import ends
 from tests.serving import ask, serving
 
+pytestmark = pytest.mark.usefixtures("facts_alone")
+
 SECRET = "a secret that tests know of"
 NOW = datetime.now(UTC)
 HOOKS = f"""

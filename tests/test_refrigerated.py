@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from test_own_figures import DROPS, leg, shop, told
+from test_own_figures import DROPS, leg, several, shop, told
 
 from pipelines import analyses
 from pipelines.errors import FactorMissing
@@ -18,6 +18,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import write_rows
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 TRUCK = {"mode": "truck", "mass_kg": 1000, "distance_km": 100}  # 100 t.km
 PLAIN, COOLED = 12.522, 14.663  # all HGVs of DESNZ 2025: .12522, with the cooling unit .14663
 
@@ -28,12 +30,25 @@ def own(settings: Settings, folder: Path, **row: object) -> None:
     load(settings, rebuild=True)
 
 
-def test_a_leg_states_its_temperature_and_its_word_comes_first(tmp_path: Path) -> None:
-    legs = [
-        leg("B1", **TRUCK, temperature_class="frozen"),
-        leg("B2", **TRUCK, temperature_class="ambient", service="Chilled Plus"),
-    ]
-    found = told(shop(tmp_path, legs))
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """What can be told apart in one build: a shop of two parcels for each case."""
+    van = {"mode": "van", "fuel": "diesel", "mass_kg": 100, "distance_km": 100, "temperature_class": "chilled"}
+    litres = {"fuel": "diesel", "activity_amount": 2, "activity_unit": "l", "temperature_class": "chilled"}
+    rail = {"mode": "rail", "mass_kg": 1000, "distance_km": 100}
+    every = {
+        "stated": [
+            leg("B1", **TRUCK, temperature_class="frozen"),
+            leg("B2", **TRUCK, temperature_class="ambient", service="Chilled Plus"),
+        ],
+        "van": [leg("B1", **van), leg("B2", **litres, refrigerant="R404A", refrigerant_kg=0.01)],
+        "rail": [leg("B1", **rail, temperature_class="chilled"), leg("B2", **rail)],
+    }
+    return several(tmp_path_factory.mktemp("cooled"), {name: (legs, []) for name, legs in every.items()})
+
+
+def test_a_leg_states_its_temperature_and_its_word_comes_first(cases: Settings) -> None:
+    found = told(cases, "stated")
     assert {p: row["kg_co2e"] for p, row in found.items()} == {
         "B1": pytest.approx(COOLED),
         "B2": pytest.approx(PLAIN),
@@ -65,16 +80,13 @@ def test_goods_of_a_category_are_kept_cool_on_every_transport_of_their_parcel(tm
     assert before["B2"]["kg_co2e"] == after["B2"]["kg_co2e"]  # a customer's car has no cooling unit
 
 
-def test_a_van_takes_the_published_uplift_and_refrigerant_stands_apart(tmp_path: Path) -> None:
+def test_a_van_takes_the_published_uplift_and_refrigerant_stands_apart(cases: Settings) -> None:
     """Ten tonne-kilometres by a cooled diesel van, and 10 g of R404A that leaked beside its fuel."""
-    van = {"mode": "van", "fuel": "diesel", "mass_kg": 100, "distance_km": 100, "temperature_class": "chilled"}
-    litres = {"fuel": "diesel", "activity_amount": 2, "activity_unit": "l", "temperature_class": "chilled"}
-    settings = shop(tmp_path, [leg("B1", **van), leg("B2", **litres, refrigerant="R404A", refrigerant_kg=0.01)])
-    found, times = told(settings), parameter("refrigeration_uplift", "van")
+    found, times = told(cases, "van"), parameter("refrigeration_uplift", "van")
     assert found["B1"]["kg_co2e"] == pytest.approx(10 * 0.78225 * times)
     assert found["B1"]["kg_co2e_wtt"] + found["B1"]["kg_co2e_ttw"] == pytest.approx(found["B1"]["kg_co2e"])  # type: ignore[operator]
-    with current_build(settings.warehouse) as build:
-        parts = analyses.trace(build, "shop:EB2")["parts"]
+    with current_build(cases.warehouse) as build:
+        parts = analyses.trace(build, "van:EB2")["parts"]
         assert {part["part"] for part in parts} == {"activity", "refrigerant"}
         apart = dict(rests_on(build, str(found["B2"]["factor_id"]), "trunk", None, None, None))
         pieces = dict(rests_on(build, str(found["B1"]["factor_id"]), "trunk", "measured", "measured", None))
@@ -96,10 +108,9 @@ def test_an_operation_made_of_others_names_its_energy_carrier(tmp_path: Path) ->
     assert not [left["id"] for left in json.loads(path.read_text())["leftOut"] if "van_" in left["id"]]
 
 
-def test_what_has_no_published_figure_has_no_answer(tmp_path: Path) -> None:
+def test_what_has_no_published_figure_has_no_answer(cases: Settings) -> None:
     """Cooled goods by train: no open figure says what their cooling takes, and it is not the plain train's."""
-    rail = {"mode": "rail", "mass_kg": 1000, "distance_km": 100}
-    found = told(shop(tmp_path, [leg("B1", **rail, temperature_class="chilled"), leg("B2", **rail)]))
+    found = told(cases, "rail")
     assert str(found["B1"]["kg_co2e"]) == "nan"
     assert found["B2"]["kg_co2e"] == pytest.approx(100 * 0.0347)
 

@@ -24,6 +24,8 @@ from pipelines.outputs.disclosure import Company, obligations
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 SPAN = (date(2025, 12, 1), date(2026, 1, 31))
 
 

@@ -19,6 +19,8 @@ from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.warehouse.sql import quote
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 UNTIL = datetime(2025, 12, 31, 23)
 LATE = "order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE ordered_at >= TIMESTAMP '2025-11-01')"
 

@@ -21,7 +21,7 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 from tests.any_shop import without
-from tests.conftest import ends
+from tests.conftest import copied, ends
 from tests.pages import turn
 from tests.test_dashboard import app, said
 from tests.test_within import loaded
@@ -32,8 +32,8 @@ MONTHS = ("2025-08", "2025-09", "2025-10")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return loaded(tmp_path_factory.mktemp("roll"), whole(60))
+def shop(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return copied(markets_settings, tmp_path_factory.mktemp("roll"))
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,11 @@ def test_used_is_the_net_value_of_what_was_settled_in_the_month(build: Build, ro
 
 
 def test_an_ended_month_is_complete_and_keeps_its_figures(
-    build: Build, rolled: dict[str, RollForward], tmp_path: Path
+    shop: Settings, rolled: dict[str, RollForward], tmp_path: Path
 ) -> None:
     assert [rolled[month].is_complete for month in MONTHS] == [True, True, False]
     assert rolled["2025-10"].closes_on == date(2025, 10, 28)
-    grown = loaded(tmp_path, whole(60))
+    grown = copied(shop, tmp_path)
     later(grown, tmp_path)
     with current_build(grown.warehouse) as newer:
         assert analyses.is_complete(newer, "2025-10")
@@ -196,8 +196,7 @@ def test_the_command_line_rolls_a_month_and_writes_its_journal(
 def test_the_page_shows_a_month_and_its_journal(
     language: str, shop: Settings, rolled: dict[str, RollForward], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = app(shop.warehouse, monkeypatch, lang=language).run()
-    page = turn(page, "book")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "book")
     page.query_params["part"] = "roll"
     page.query_params["lang"] = language
     page = page.run()

@@ -15,6 +15,8 @@ from pipelines.warehouse import build
 from pipelines.warehouse.shards import Shards
 from tests.compared import compared
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 COLUMNS = {
     "order_line": "order_line_key order_key customer_key",
     "return_event": "event_key return_line_key return_key order_line_key parcel_key customer_key",

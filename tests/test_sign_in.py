@@ -9,20 +9,21 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from pipelines.access import audit
 from pipelines.settings import Settings
 from tests.browsing import PATIENCE, Visit, free_port, served
+from tests.conftest import copied
 from tests.oidc import CLIENT, SECRET, Provider, provided
 from tests.test_access import READERS
-from tests.test_within import loaded
-from tests.two_markets import MARK, whole
+from tests.two_markets import MARK
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = loaded(tmp_path_factory.mktemp("sign_in"), whole(60))
+def shop(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = copied(markets_settings, tmp_path_factory.mktemp("sign_in"))
     settings.readers_file.write_text(READERS, encoding="utf-8")
     return settings
 
@@ -141,19 +142,36 @@ def test_who_is_no_reader_or_no_reader_any_more_is_out(browser: Any, address: st
         shop.readers_file.write_text(READERS, encoding="utf-8")
 
 
-@pytest.mark.parametrize("fault", ["nonce", "signature", "unsigned", "public_key", "audience", "issuer", "expired"])
+FAULTS = ("nonce", "signature", "unsigned", "public_key", "audience", "issuer", "expired")
+SIGNED_IN = "_streamlit_user"
+"""The cookie of who is signed in."""
+
+
+def signed_in(login: str, email: str) -> bool:
+    """Follow the way of a sign-in by HTTP, as a browser does that was sent to `login`; say whether it let in."""
+    with httpx.Client(follow_redirects=True) as client:
+        asked = client.get(login).url
+        client.get(asked.copy_with(path="/chosen").copy_merge_params({"email": email}))
+        return any(name.startswith(SIGNED_IN) for name in client.cookies)
+
+
 def test_a_token_that_does_not_hold_lets_nobody_in(
-    fault: str, browser: Any, address: str, shop: Settings, provider: Provider
+    browser: Any, address: str, shop: Settings, provider: Provider
 ) -> None:
-    anna = Person(browser, address)
+    """The first fault is met in a browser; the way it was sent is gone by HTTP with the others, and with none."""
+    anna, sent = Person(browser, address), list[str]()
+    anna.page.on("request", lambda request: sent.append(request.url) if "/auth/login" in request.url else None)
     before = len(events(shop))
-    provider.fault = fault
     try:
+        provider.fault = FAULTS[0]
         anna.sign_in("anna@example.org")
         anna.look("These pages are for the readers")
+        for provider.fault in FAULTS[1:]:
+            assert not signed_in(sent[0], "anna@example.org"), provider.fault
     finally:
         provider.fault = ""
-    assert events(shop)[: len(events(shop)) - before] == [("refused", "unknown")]
+    assert events(shop)[: len(events(shop)) - before] == [("refused", "unknown")] * len(FAULTS)
+    assert signed_in(sent[0], "anna@example.org")
 
 
 def test_signing_out_clears_what_the_browser_stored(address: str) -> None:

@@ -2,7 +2,8 @@
 
 A search runs over every carrier, country, category or product, and knows no name and no day beforehand; what was
 planted (`data/sample/stories.yaml`) is only what its finding is compared with. The shop is drawn from a seed, so each
-test has one outcome. BACKHAUL_DEMO_WAREHOUSE may name a loaded demo warehouse, to save making one.
+test has one outcome. BACKHAUL_DEMO_WAREHOUSE may name a loaded demo warehouse, to save making one: a minute, for which
+all but the search itself runs in `make evidence ONLY=suite` alone.
 """
 
 import datetime as dt
@@ -136,6 +137,7 @@ def test_the_search_finds_a_step_and_no_noise() -> None:
     assert near(found["step"].on, week[60].date(), 14)  # noise/step = .46/.1: some 20 units, well under a week's 200
 
 
+@pytest.mark.whole
 def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["robe_alba"]
     ranking = analyses.product_ranking(build, limit=20).set_index("style_id")
@@ -189,6 +191,7 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     assert not rate["is_within_noise"]
 
 
+@pytest.mark.whole
 def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, settings: Settings) -> None:
     build, told = demo_shop.build, demo_shop.told["robe_alba"]
     suggested = only(actions.suggested_actions(build), kind="size_note")
@@ -212,6 +215,7 @@ def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, s
     assert found.before_p > 0.05
 
 
+@pytest.mark.whole
 def test_three_of_three_is_no_finding(demo_shop: Shop) -> None:
     ranking = analyses.product_ranking(demo_shop.build, limit=10_000)
     decoy = only(ranking, name=demo_shop.told["decoy"]["style"])
@@ -223,6 +227,7 @@ def test_three_of_three_is_no_finding(demo_shop: Shop) -> None:
     assert np.isfinite(ranking["score"]).all()
 
 
+@pytest.mark.whole
 def test_relais_atlantique_slows_down_skips_scans_and_loses_parcels(demo_shop: Shop) -> None:
     told = demo_shop.told["relais_atlantique"]
     began, name = demo_shop.day(told["weeks"]), told["carrier"]
@@ -257,6 +262,7 @@ def test_relais_atlantique_slows_down_skips_scans_and_loses_parcels(demo_shop: S
     assert lost[name].after == pytest.approx(after, abs=0.015)
 
 
+@pytest.mark.whole
 def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["january_backlog"]
     began = demo_shop.day(told["weeks"])
@@ -311,6 +317,7 @@ def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) 
     assert list(longer["stage"]) == ["received-inspected"]
 
 
+@pytest.mark.whole
 def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["germany_window"]
     began, market = demo_shop.day(told["weeks"]), told["market"]
@@ -380,6 +387,7 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     assert young[1]["low"].iloc[0] < young[0]["high"].iloc[0]
 
 
+@pytest.mark.whole
 def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["totes"]
     began, market = demo_shop.day(told["weeks"]), told["market"]
@@ -430,6 +438,7 @@ def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop
     assert later == pytest.approx(told["extra_days"], abs=0.2)  # 3 se: both medians are known to .08 days (90%)
 
 
+@pytest.mark.whole
 def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["mix"]
     began = demo_shop.day(told["weeks"])
@@ -480,6 +489,7 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     assert own["is_within_noise"].all()
 
 
+@pytest.mark.whole
 def test_a_point_more_on_three_hundred_units_is_noise(demo_shop: Shop) -> None:
     told = demo_shop.told["noise"]
     oldest, middle, newest = (demo_shop.day(weeks) for weeks in told["weeks"])

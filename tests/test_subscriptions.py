@@ -15,22 +15,23 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 import dashboard
+from dashboard import subscribed
 from dashboard.shared import access as access_shared
 from dashboard.shared import places
 from pipelines import subscriptions
 from pipelines.access import Reader, audit
 from pipelines.cli import app as command_line
-from pipelines.errors import SubscriptionError
+from pipelines.errors import BackhaulError, SubscriptionError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.subscriptions import Subscription, newest_period, sending
 from pipelines.warehouse.scope import Scope
+from tests.conftest import copied
 from tests.pages import turn
 from tests.receivers import hook, mailbox
 from tests.test_access import READERS
 from tests.test_alerts import another_order
-from tests.test_within import loaded
-from tests.two_markets import MARK, whole
+from tests.two_markets import MARK
 
 HOME = Path(dashboard.__file__).parent
 PARIS = "Europe/Paris"
@@ -79,6 +80,22 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Subscription]:
 
     monkeypatch.setattr(sending, "drawn", drawn)
     return asked
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the pages made in this process; in one of their own they are by `test_the_page_as_pdf` in French."""
+
+    def drawn(settings: Settings, one: Subscription) -> dict[str, Any]:
+        asked = {"reader": one.reader, "page": one.page, "file": one.file, "language": one.language}
+        monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(settings.warehouse))
+        try:
+            return subscribed.made({**asked, "codes": {name: list(codes) for name, codes in one.codes.items()}})
+        except BackhaulError as error:
+            raise SubscriptionError(str(error)) from None
+
+    monkeypatch.setattr(access_shared, "_for", [])
+    monkeypatch.setattr(sending, "drawn", drawn)
 
 
 def weekly(*to: str, **more: Any) -> Subscription:
@@ -228,9 +245,9 @@ def test_every_page_that_can_be_sent_is_one(copy_of_tiny: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def shop(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets with readers: what is sent is made by the pages themselves."""
-    settings = loaded(tmp_path_factory.mktemp("subscribed"), whole(60))
+    settings = copied(markets_settings, tmp_path_factory.mktemp("subscribed"))
     settings.readers_file.write_text(READERS, encoding="utf-8")
     return settings
 
@@ -247,6 +264,7 @@ def readers(shop: Settings) -> Iterator[Settings]:
 BEN = Subscription(0, "ben@example.org", "products", "weekly", (), file="xlsx", zone=PARIS)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_reader_gets_by_mail_what_they_may_see_and_it_is_written_down(readers: Settings) -> None:
     """Of the products' list every row is French; the other market has a name of its own in every row."""
     with mailbox() as (server, got):
@@ -271,6 +289,7 @@ def test_a_reader_gets_by_mail_what_they_may_see_and_it_is_written_down(readers:
     assert (event["event"], event["who"], event["door"]) == ("exported", "root@example.org", "subscription")
 
 
+@pytest.mark.usefixtures("here")
 def test_after_a_scope_narrows_or_a_reader_goes_nothing_else_is_sent_and_it_is_said(readers: Settings) -> None:
     with hook() as (address, got):
         one = replace(BEN, to=(address,), codes={"country": ("FR",)}, file="none")
@@ -302,7 +321,11 @@ def test_who_takes_no_files_any_more_is_sent_none(readers: Settings, made: list[
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_the_page_as_pdf_in_the_readers_language(readers: Settings, language: str) -> None:
+def test_the_page_as_pdf_in_the_readers_language(
+    readers: Settings, language: str, request: pytest.FixtureRequest
+) -> None:
+    if language == "en":
+        request.getfixturevalue("here")
     with mailbox() as (server, got):
         settings = replace(readers, smtp=server)
         one = Subscription(
@@ -376,7 +399,6 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str, la
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(settings.warehouse))
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
     app.query_params["lang"] = language
-    app.run()
     return turn(app, address).run()
 
 
@@ -386,9 +408,9 @@ def field(app: AppTest, kind: str, ends: str) -> Any:
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_the_page_makes_edits_pauses_and_withdraws(
-    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+    desk_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
-    app = opened(copy_of_tiny, monkeypatch, "subscriptions", language)
+    app = opened(desk_of_tiny, monkeypatch, "subscriptions", language)
     assert not app.exception
     app.button(key="subscription_save").click().run()
     assert [one.value for one in app.error] == ["Give an address." if language == "en" else "Indiquez une adresse."]
@@ -401,19 +423,19 @@ def test_the_page_makes_edits_pauses_and_withdraws(
     field(app, "selectbox", "_file").set_value("xlsx")
     app.button(key="subscription_save").click().run()
     assert not app.error
-    (kept,) = subscriptions.subscriptions(copy_of_tiny)
+    (kept,) = subscriptions.subscriptions(desk_of_tiny)
     assert (kept.page, kept.file, kept.every, kept.language) == ("late", "xlsx", "weekly", language)
     assert kept.to == ("mailto:anna@example.org", "slack+https://hooks.example.org/x")
     assert "hooks.example.org/x" not in str([frame.value for frame in app.dataframe])
     app.selectbox(key="subscription").set_value("1").run()
     field(app, "selectbox", "_hour").set_value("06:00")
     app.button(key="subscription_save").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny)[0].hour == 6
+    assert subscriptions.subscriptions(desk_of_tiny)[0].hour == 6
     app.selectbox(key="subscription").set_value("1").run()
     app.button(key="subscription_pause").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny)[0].is_paused
+    assert subscriptions.subscriptions(desk_of_tiny)[0].is_paused
     app.button(key="subscription_withdraw").click().run()
-    assert subscriptions.subscriptions(copy_of_tiny) == []
+    assert subscriptions.subscriptions(desk_of_tiny) == []
     assert not app.exception
 
 

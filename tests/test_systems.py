@@ -22,6 +22,8 @@ from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.sql import connect
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
 # mapping -> the name its rows get where it is not the mapping's own: a report that would tell the same sales twice
 APART = {"amazon_date_range": "amazon_money", "aftership_webhooks": "aftership_hooks"}

@@ -18,6 +18,8 @@ from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.build import current_build
 from tests.pages import turn
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 LEAST = {
     "order_line": (
         "order_line_id",
@@ -147,8 +149,7 @@ def test_status_names_what_one_more_column_would_unlock(
 
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> AppTest:
-    found = app(settings.warehouse, monkeypatch, lang=language).run()
-    return turn(found, page).run()
+    return turn(app(settings.warehouse, monkeypatch, lang=language), page).run()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests.conftest import FUZZ, fresh
+from tests.turns import left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 HEAD = "Order,Date,SKU,Qty,Net,Back\n"
 MAPPING = """
@@ -50,12 +53,15 @@ def _mapping(folder: Path, export: str) -> str:
     return str(path)
 
 
-def _load(settings: Settings, folder: Path, day: int, export: str, *, declared: bool = True) -> Report:
+def _load(
+    settings: Settings, folder: Path, day: int, export: str, *, declared: bool = True, is_published: bool = True
+) -> Report:
     file = folder / f"orders{day}.csv"
     file.write_text(HEAD + "\n".join(DAYS[day]) + "\n")
     os.utime(file, (1_780_000_000, 1_780_000_000))  # the same date for all
     exported_at = datetime(2026, 4, 20 + day) if declared else None
-    return load(settings, [file], source=_mapping(folder, export), exported_at=exported_at)
+    source = _mapping(folder, export)
+    return load(settings, [file], source=source, exported_at=exported_at, is_trial=not is_published)
 
 
 def facts(settings: Settings) -> tuple[dict[str, float], set[str]]:
@@ -73,7 +79,7 @@ def facts(settings: Settings) -> tuple[dict[str, float], set[str]]:
 def test_whole_exports_give_the_newest_in_any_order(tmp_path: Path, order: tuple[int, ...]) -> None:
     settings = fresh(tmp_path)
     for day in order:
-        _load(settings, tmp_path, day, "export: whole")
+        _load(settings, tmp_path, day, "export: whole", is_published=day != 2)  # day 2 is judged with the next
     assert facts(settings) == ({"A": 100.0, "B": 90.0}, {"A", "B"})
     assert not _load(settings, tmp_path, order[0], "export: whole").is_new_build
     assert facts(settings) == ({"A": 100.0, "B": 90.0}, {"A", "B"})
@@ -84,7 +90,7 @@ def test_added_exports_keep_what_they_do_not_name(tmp_path: Path, order: tuple[i
     """C stands as day 2 left it; of A and B day 3 is the newest."""
     settings = fresh(tmp_path)
     for day in order:
-        _load(settings, tmp_path, day, "")
+        _load(settings, tmp_path, day, "", is_published=day != 1)  # day 1 is judged with the next
     assert facts(settings) == ({"A": 100.0, "B": 90.0, "C": 100.0}, {"A", "B", "C"})
 
 
@@ -102,8 +108,15 @@ PAID_DAYS = {
 """What came back and was paid on two days; on the second the return and the refund of B stand there no more."""
 
 
-@pytest.mark.parametrize("export", ["", "export: whole"])
-@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("export", "order"),
+    [
+        ("", (2, 1)),
+        ("export: whole", (1, 2)),
+        left_to_proofs("", (1, 2)),
+        left_to_proofs("export: whole", (2, 1)),
+    ],
+)
 def test_what_a_later_export_leaves_blank_is_gone_in_any_order(
     tmp_path: Path, order: tuple[int, ...], export: str
 ) -> None:

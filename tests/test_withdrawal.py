@@ -16,6 +16,8 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 ORDERS = (
     "order_line_id,order_id,product_id,units,net_amount,vat_amount,ordered_at,country,currency,policy_id\n"
     + "".join(f"L{n},O{n},P1,1,50,10,2026-06-25T10:00:00Z,FR,EUR,p\n" for n in range(1, 6))

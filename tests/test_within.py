@@ -6,7 +6,8 @@ The truth is a warehouse loaded from the filtered files; what is looked for of t
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,10 +30,13 @@ from pipelines.warehouse.star import STAR
 from tests import every_part, two_markets
 from tests.any_shop import Delivery, write
 from tests.conftest import fresh
+from tests.turns import IS_WHOLE, by_turns
 from tests.two_markets import MARK
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 FRANCE = Scope.of(markets=["FR"])
-TURNS = 8  # dimensions by which every number is asked by one, others at other numbers
+TURNS = 8 if IS_WHOLE else 48  # dimensions by which every number is asked by one, others at other numbers
 
 
 def loaded(folder: Path, shop: dict[str, pd.DataFrame]) -> Settings:
@@ -142,38 +146,49 @@ TOKENS += [b"shop-zz"]
 """What two letters in the bytes of a chart or table could be by chance, these cannot."""
 
 
+@dataclass
+class Sent:
+    """What was sent to the browsers of the reader of France and of the owner, by reader and page; and what failed."""
+
+    bytes: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def walk(self, settings: Settings, reader: Reader, pages: Sequence[str], *, parts: bool) -> None:
+        """Open pages as a reader, and keep everything that is sent: texts, tables, charts, options."""
+        look, kept, walk = every_part._Page.look, self.bytes, every_part.Walk()
+
+        def looking(page: Any, at: str) -> None:
+            look(page, at)
+            nodes = (node.proto for node in page.app._tree if getattr(node, "proto", None) is not None)
+            key = (reader.name, page.page)
+            kept[key] = kept.get(key, b"") + b"\n".join(proto.SerializeToString() for proto in nodes)
+
+        with patch.object(access, "current", lambda: reader), patch.object(every_part._Page, "look", looking):
+            every_part.open_pages(settings, "en", walk, parts=parts, filtered=None, pages=pages)
+        self.errors += walk.errors
+
+
+@pytest.fixture(scope="module")
+def sent(both: Settings) -> Sent:
+    """The pages as they come, of one in four each choice of each control and the rows behind; the owner's pages."""
+    found, ben = Sent(), Reader("ben@example.org", "analyst", FRANCE, "email")
+    parted = by_turns(every_part.PAGES, 4)
+    found.walk(both, ben, parted, parts=True)
+    found.walk(both, ben, [page for page in every_part.PAGES if page not in parted], parts=False)
+    found.walk(both, OWNER, every_part.PAGES, parts=False)
+    return found
+
+
 @pytest.mark.parametrize("page", every_part.PAGES)
-def test_no_page_and_no_part_of_one_shows_anything_of_the_other_market(page: str, both: Settings) -> None:
-    """The pages as they come and each choice of each control, with the rows behind; the whole shop's reader sees them.
-
-    Everything that is sent to the browser is looked through: texts, tables, charts, options.
-    """
-    sent: dict[str, bytes] = {}
-    for reader in (Reader("ben@example.org", "analyst", FRANCE, "email"), OWNER):
-        with (
-            patch.object(access, "current", lambda reader=reader: reader),
-            patch.object(every_part._Page, "look", _looking(sent, reader.name)),
-        ):
-            walk = every_part.Walk()
-            every_part.open_pages(both, "en", walk, parts=reader is not OWNER, filtered=None, pages=[page])
-            assert walk.errors == []
-    assert len(sent["ben@example.org"]) > 1000
-    assert [token for token in TOKENS if token in sent["ben@example.org"]] == []
-    assert b"DE" not in re.findall(rb'"(?:country|market)": ?"(..)"', sent["ben@example.org"])
+def test_no_page_and_no_part_of_one_shows_anything_of_the_other_market(page: str, sent: Sent) -> None:
+    """The whole shop's reader sees what the reader of France does not."""
+    assert sent.errors == []
+    mine, owners = sent.bytes["ben@example.org", page], sent.bytes["owner", page]
+    assert len(mine) > 1000
+    assert [token for token in TOKENS if token in mine] == []
+    assert b"DE" not in re.findall(rb'"(?:country|market)": ?"(..)"', mine)
     if page not in ("try-policy",):
-        assert any(token in sent["owner"] for token in TOKENS)
-
-
-def _looking(sent: dict[str, bytes], who: str) -> Any:
-    look = every_part._Page.look
-
-    def looking(self: Any, at: str) -> None:
-        look(self, at)
-        sent[who] = sent.get(who, b"") + b"\n".join(
-            node.proto.SerializeToString() for node in self.app._tree if getattr(node, "proto", None) is not None
-        )
-
-    return looking
+        assert any(token in owners for token in TOKENS)
 
 
 def test_a_reader_of_brands_sees_no_other_brand_and_is_told_what_no_brand_has_a_part_of(both: Settings) -> None:

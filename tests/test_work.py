@@ -2,7 +2,6 @@
 
 import datetime as dt
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,28 +27,28 @@ from pipelines.warehouse.scope import Scope
 from pipelines.why import read
 from tests.any_shop import Delivery, write
 from tests.browsing import PHONE, Visit, served
-from tests.conftest import ends, fresh, write_shop
+from tests.conftest import copied, ends, put_back
 from tests.pages import turn
 from tests.test_dashboard import app, said
-from tests.test_within import FRANCE, loaded
+from tests.test_within import FRANCE
 from tests.two_markets import whole
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 DUE = ("s:R31", "s:R45", "s:R46")  # of Germany, France and Germany
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def made(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of two markets: two withdrawals of Germany and one of France are due by law."""
-    return loaded(tmp_path_factory.mktemp("work"), whole(60))
+    return copied(markets_settings, tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture
-def shop(made: Settings, tmp_path: Path) -> Settings:
-    """A copy that a test may change."""
-    target = fresh(tmp_path)
-    for given, copied in ((made.warehouse, target.warehouse), (made.raw, target.raw)):
-        shutil.copytree(given, copied)
-    return target
+def shop(made: Settings) -> Iterator[Settings]:
+    """The shop, put back after the test as it was."""
+    with put_back(made) as settings:
+        yield settings
 
 
 @pytest.fixture
@@ -115,7 +114,8 @@ def test_the_last_write_counts_and_says_whose_it_came_after(shop: Settings, buil
     assert work.change(shop, build, "refunds-due", DUE, "Ana", seen=seen, state="open").overtaken == ()
 
 
-def test_the_data_closes_a_row_and_shows_again_what_was_done_in_vain(shop: Settings, tmp_path: Path) -> None:
+def test_the_data_closes_a_row_and_shows_again_what_was_done_in_vain(made: Settings, tmp_path: Path) -> None:
+    shop = copied(made, tmp_path)
     with current_build(shop.warehouse) as build:
         work.change(shop, build, "refunds-due", [DUE[0]], "Nadia", state="done")
         work.change(shop, build, "claims", ["s:B46"], "Nadia", state="started")
@@ -213,9 +213,8 @@ def test_a_reader_of_one_market_sees_and_ticks_rows_of_it_alone(shop: Settings, 
     assert (goods["work_state"], goods["work_note"]) == ("open", "whole")
 
 
-def test_who_is_forgotten_is_taken_out_of_notes(tmp_path: Path) -> None:
-    settings = fresh(tmp_path)
-    load(settings, [write_shop(tmp_path / "files")])
+def test_who_is_forgotten_is_taken_out_of_notes(copy_of_tiny: Settings) -> None:
+    settings = copy_of_tiny
     with current_build(settings.warehouse) as build:
         item = work.items("claims", work.rows(settings, build, "claims")).iloc[0]
         work.change(settings, build, "claims", [item], "Nadia", note="asked anne@example.org twice", owner="Nadia")
@@ -263,7 +262,7 @@ def test_a_sentence_about_a_row_is_read_back_in_french() -> None:
 
 
 def opened(shop: Settings, monkeypatch: pytest.MonkeyPatch, address: str = "late", **link: str) -> AppTest:
-    page = turn(app(shop.warehouse, monkeypatch, lang=link.get("lang", "en")).run(), address)
+    page = turn(app(shop.warehouse, monkeypatch, lang=link.get("lang", "en")), address)
     for name, code in link.items():
         page.query_params[name] = code
     return page.run()
@@ -404,7 +403,7 @@ def test_an_action_is_logged_on_the_sheet_of_its_product(
     language: str, shop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "product")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "product")
     page.query_params["lang"] = language
     page = page.run()
     style = next(s for s in page.selectbox if s.label == words("products.pick")).value
@@ -426,7 +425,7 @@ def test_a_month_is_closed_in_its_page_by_who_signs(
 ) -> None:
     """The newest month that is over comes first; nobody closes without a name, nor again without a reason."""
     words = Words(language)
-    page = turn(app(shop.warehouse, monkeypatch, lang=language).run(), "close")
+    page = turn(app(shop.warehouse, monkeypatch, lang=language), "close")
     page.query_params["lang"] = language
 
     def close(page: AppTest, **given: str) -> AppTest:
@@ -461,38 +460,49 @@ def test_a_reader_of_one_market_or_one_who_only_looks_closes_no_month(
 ) -> None:
     for reader in (Reader("ben", "analyst", FRANCE, "email"), Reader("anna", "viewer", Scope(), "email")):
         with patch.object(access, "current", lambda reader=reader: reader):
-            page = turn(app(shop.warehouse, monkeypatch, lang="en").run(), "close").run()
+            page = turn(app(shop.warehouse, monkeypatch, lang="en"), "close").run()
             assert not page.exception
             assert "Close the month" not in [b.label for b in page.button]
 
 
-@pytest.mark.parametrize(("width", "window"), [(1440, {}), (390, PHONE)])
+WINDOWS: tuple[tuple[int, dict[str, Any]], ...] = ((1440, {}), (390, PHONE))
+
+
 def test_operations_tick_and_take_the_list_away_in_a_few_clicks(
-    width: int, window: dict[str, Any], shop: Settings, tmp_path: Path, browser: Any
+    shop: Settings, build: Build, tmp_path: Path, browser: Any
 ) -> None:
-    """Each click waits for what the one before it brought: a click on what is about to be drawn anew may be lost."""
+    """On a desk, then, with all of it open again, on a telephone.
+
+    Each click waits for what the one before it brought: a click on what is about to be drawn anew may be lost.
+    """
     with served(shop.warehouse, tmp_path) as address:
-        visit = Visit(browser, address, width, **window)
-        page = visit.page
-        visit.open("late")
-        clicks = [
-            (page.get_by_text("Choose all 3 rows"), page.get_by_role("button", name="Mark as done (3)")),
-            (page.get_by_role("button", name="Mark as done (3)"), page.get_by_text("3 rows saved.")),
-            (page.get_by_role("radio", name="Done", exact=True), page.get_by_text("Choose all 3 rows")),
-            (page.get_by_role("button", name="Export"), page.get_by_role("button", name="Excel")),
-        ]
-        for click, brings in clicks:
-            click.first.click()
-            brings.first.wait_for()
-            visit.settle()
-        with page.expect_download() as taken:
-            page.get_by_role("button", name="Excel").first.click()
-        taken.value.save_as(tmp_path / "list.xlsx")
-        found = pd.read_excel(tmp_path / "list.xlsx", engine="openpyxl")
-        assert found["state"].tolist() == ["done"] * 3
-        assert {"return_id", "due_at", "amount"} <= set(found)
-        assert visit.wrong() == []
-        assert visit.overflow() <= 0
+        for width, window in WINDOWS:
+            _ticked(Visit(browser, address, width, **window), tmp_path / f"{width}.xlsx")
+            assert work.change(shop, build, "refunds-due", DUE, "Nadia", state="open").rows == 3
+
+
+def _ticked(visit: Visit, file: Path) -> None:
+    page = visit.page
+    visit.open("late")
+    clicks = [
+        (page.get_by_text("Choose all 3 rows"), page.get_by_role("button", name="Mark as done (3)")),
+        (page.get_by_role("button", name="Mark as done (3)"), page.get_by_text("3 rows saved.")),
+        (page.get_by_role("radio", name="Done", exact=True), page.get_by_text("Choose all 3 rows")),
+        (page.get_by_role("button", name="Export"), page.get_by_role("button", name="Excel")),
+    ]
+    for click, brings in clicks:
+        click.first.click()
+        brings.first.wait_for()
+        visit.settle()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Excel").first.click()
+    taken.value.save_as(file)
+    found = pd.read_excel(file, engine="openpyxl")
+    assert found["state"].tolist() == ["done"] * 3
+    assert {"return_id", "due_at", "amount"} <= set(found)
+    assert visit.wrong() == []
+    assert visit.overflow() <= 0
+    page.close()
 
 
 def test_an_owner_without_sign_in_is_named_owner(shop: Settings, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
+from tests.turns import left_to_proofs
+
+pytestmark = pytest.mark.usefixtures("no_rules")
 
 WORKED = sorted(p for p in (Path(__file__).parent / "fixtures" / "worked").iterdir() if p.is_dir())
 
@@ -21,7 +24,7 @@ def run(*words: str) -> str:
     return found.stdout
 
 
-@pytest.mark.parametrize("folder", WORKED, ids=lambda p: p.name)
+@pytest.mark.parametrize("folder", [*WORKED[::2], *map(left_to_proofs, WORKED[1::2])], ids=lambda p: p.name)
 def test_an_example_gives_its_printed_digits(folder: Path, tmp_path: Path) -> None:
     answer = (folder / "answer.txt").read_text().splitlines()[0]
     here = ["--warehouse", str(tmp_path / "warehouse")]

@@ -17,6 +17,8 @@ from tests.evidence import _models_worlds_lines, _models_worlds_rates, _models_w
 from tests.worlds import Shop, buyers, plain, products, rates, stages, years
 from tests.worlds.shop import DAY, confirmed, end_of
 
+pytestmark = pytest.mark.usefixtures("no_rules")
+
 SMALL: dict[str, Callable[[int], Shop]] = {
     "steady": lambda s: plain.steady(s, lines=2_000),
     "slow category": lambda s: rates.slow_category(s, lines=6_000),

@@ -118,7 +118,7 @@ def test_a_good_file_is_read(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@drawn(max_examples=25 * FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(max_examples=12 * FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_written_files_of_any_text(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     text = kind.good

@@ -12,7 +12,7 @@ SUBJECTS = {  # name -> tests, how many times as many examples
     "A warehouse against a model: loads, edits, replays, withdrawals": (["tests/test_model.py"], 60),
     "Parsers and mapping files of any bytes": (
         ["tests/test_hostile_files.py", "tests/test_written.py", "-k", "of_any"],
-        12,
+        24,
     ),
     "Links to pages, of any values": (["tests/test_dashboard.py", "-k", "any_link"], 8),
 }
