@@ -18,10 +18,9 @@ works. Goods or proof that come later still make the refund due within the day t
 
 import duckdb
 
-from pipelines.settings import data_path
 from pipelines.warehouse.rules import STAGES, lot_stages
 from pipelines.warehouse.shards import Shards
-from pipelines.warehouse.sql import read_sql
+from pipelines.warehouse.sql import shipped_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 UNDATED = "no promised date"  # date_fault of a promise whose date is missing or cannot be read
@@ -254,7 +253,7 @@ def _refund_terms(connection: duckdb.DuckDBPyConnection) -> None:
             rolls = 'yes' AS rolls,
             valid_from::DATE AS valid_from,
             valid_to::DATE AS valid_to
-        FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
+        FROM {shipped_sql("legal.csv")} WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> ''
     """)
 

@@ -5,10 +5,9 @@ import duckdb
 from pipelines.load.shape.event_order import STOPS, line_units, settle
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
-from pipelines.settings import data_path
 from pipelines.warehouse import vocabulary
 from pipelines.warehouse.date_order import WAY_BACK, date_fault
-from pipelines.warehouse.sql import key_sql, quote, read_sql
+from pipelines.warehouse.sql import key_sql, quote, shipped_sql
 
 BACK = (
     "('handed_over', 'carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked',"
@@ -285,7 +284,7 @@ def _reasons(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE reason_of AS
         SELECT lower(trim(raw)) AS raw, min(reason) AS reason
-        FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")}
+        FROM {shipped_sql("reasons.csv")}
         GROUP BY 1;
     """)
 
