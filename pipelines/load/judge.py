@@ -296,7 +296,10 @@ def _judged(
     taken: dict[str, list[tuple[int, int]]] = {}
     forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
     fixed = fixes.standing(state_file, landed["namespace"])
+    held = logs.size_of(schema.LOG.tables, [r["load_id"] for r in earlier])
     with connected(settings) as connection:
+        if held + sum(file.stat().st_size for file in files if file.is_file()) <= sql.LIGHT_BYTES:
+            sql.plan_lightly(connection)
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(why("step_judging", thing=named.thing))
             columns = json.dumps(scorecard.kinds(connection, named), sort_keys=True)

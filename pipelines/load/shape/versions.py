@@ -14,7 +14,7 @@ from pipelines.warehouse import schema, star
 from pipelines.warehouse.engine import DUCKDB
 from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.rules import SETTLED_DAYS
-from pipelines.warehouse.sql import identity_of, quote
+from pipelines.warehouse.sql import LIGHT_BYTES, identity_of, plan_lightly, quote
 
 DIMENSION_LOGS = (
     "product",
@@ -90,13 +90,17 @@ def open_logs(
 ) -> None:
     """Create `all_<thing>` over the logs of the given loads, and `new_<thing>` over those of the new ones.
 
-    With every version of every row. What the `restored` loads withdrew is left out.
+    With every version of every row. What the `restored` loads withdrew is left out. Where there is little in them, the
+    connection plans lightly.
     """
+    sizes = {thing: logs.size(thing, loads) for thing in schema.LOG.tables}
+    if sum(sizes.values()) <= LIGHT_BYTES:
+        plan_lightly(connection)
     kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(quote, restored))}))" if restored else ""
     is_new = f"load_id IN ({', '.join(map(quote, new_loads))})" if new_loads else "false"
     for thing, table in schema.LOG.tables.items():
         rows = f"SELECT * FROM ({log_rows(connection, table, logs.sql(thing, loads))}){kept}"
-        if logs.size(thing, loads) <= READ_ONCE:
+        if sizes[thing] <= READ_ONCE:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE all_{thing} AS {rows}")
             new = f"SELECT * FROM all_{thing} WHERE {is_new}"
         else:
