@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 Number = Any
+RADIUS_KM, FLATTENING = 6378.137, 1 / 298.257223563  # of the WGS 84 ellipsoid, at the equator
 
 
 def geodesic_km(latitude: Number, longitude: Number, to_latitude: Number, to_longitude: Number) -> Number:
-    """Shortest distance over the WGS 84 ellipsoid (Karney, by geopy), in km; degrees in, floats or arrays of one shape.
+    """Shortest distance over the WGS 84 ellipsoid (Karney), in km; degrees in, floats or arrays of one shape.
 
     >>> round(geodesic_km(48.9, 2.4, 45.8, 4.8))
     389
     """
-    from geopy.distance import geodesic  # only when a lane is new: it brings geocoders along
+    from geographiclib.geodesic import Geodesic  # only when a lane is new
 
+    earth = Geodesic(RADIUS_KM, FLATTENING)
     places = np.broadcast_arrays(latitude, longitude, to_latitude, to_longitude)
     pairs = zip(*(np.ravel(p) for p in places), strict=True)
-    km = np.array([geodesic((a, b), (c, d)).km for a, b, c, d in pairs]).reshape(places[0].shape)
+    km = np.array([earth.Inverse(*pair, Geodesic.DISTANCE)["s12"] for pair in pairs]).reshape(places[0].shape)
     return km if places[0].shape else float(km)
 
 
