@@ -111,8 +111,8 @@ def _attributes() -> str:
 
 def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
     """Create `return_line`: one row a return line, with what its events tell and its units."""
-    summed = (("requested",), ("received",), ("inspected",), ("credited", "refunded"))
-    of_line = line_units(*(f"sum({_of('units', *events)})" for events in summed), "max(units)")
+    asked, received, inspected = (f"sum({_of('units', e)})" for e in ("requested", "received", "inspected"))
+    of_line = line_units(asked, received, inspected, f"sum({_of('units', 'credited', 'refunded')})", "max(units)")
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE return_line AS
         SELECT
