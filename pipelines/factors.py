@@ -495,9 +495,14 @@ def strangers(rows: Iterable[Row]) -> list[str]:
     return sorted({r["vehicle"] for r in rows} - known)
 
 
+@cache
+def _of_unit(unit: str) -> list[Row]:
+    return [r for r in factors() if r["unit"] == unit and float(r["wtw"] or 0) > 0]
+
+
 def _far(row: Row) -> tuple[float, str] | None:
     """Say how many times a factor is those that ship for the same, and in words; None where it is near them."""
-    of_unit = [r for r in factors() if r["unit"] == row["unit"] and float(r["wtw"] or 0) > 0]
+    of_unit = _of_unit(row["unit"])
     same = [r for r in of_unit if r["vehicle"] == row["vehicle"]]
     like = "the same vehicle" if same else f"other vehicles of {row['activity']} by {row['mode'] or 'any mode'}"
     same = same or [r for r in of_unit if (r["activity"], r["mode"]) == (row["activity"], row["mode"] or r["mode"])]

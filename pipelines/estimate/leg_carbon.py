@@ -121,7 +121,7 @@ def _share_movements(connection: Connection) -> None:
     parcel that travelled in it is in the data, the kilometres it drove are reported, and the vehicle has a factor a
     kilometre; of all others a parcel's tonne-kilometres times the average factor are the share.
     """
-    connection.execute(f"""
+    shared_legs = connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shared_movement AS
         SELECT l.leg_key, f.factor_id, e.mass_kg, l.distance_km AS driven_km, d.distance_km AS direct_km,
             e.mass_kg * d.distance_km AS weight, sum(e.mass_kg * d.distance_km) OVER (PARTITION BY l.source,
@@ -132,7 +132,16 @@ def _share_movements(connection: Connection) -> None:
         JOIN estimate_leg_carbon e USING (leg_key) JOIN dim_lane d USING (lane_key)
         JOIN leg_factor f ON f.vehicle = {_vehicle_of("l", "e")} AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year
             = year(l.started_on) AND f.country = coalesce(l.country, '')
-        WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
+        WHERE here = movement_parcels AND e.mass_kg IS NOT NULL
+    """).fetchall()[0][0]
+    if shared_legs:
+        _use_shares(connection)
+    connection.execute("DROP TABLE shared_movement")
+
+
+def _use_shares(connection: Connection) -> None:
+    """Put the shares of `shared_movement` in the place of tonne-kilometres times the average factor."""
+    connection.execute(f"""
         UPDATE estimate_leg_carbon SET
             factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = if(method = 'shared', kg_co2e_tonne_km,
                 kg_co2e), distance_km = m.driven_km, amount = {shared("one")},
@@ -142,8 +151,7 @@ def _share_movements(connection: Connection) -> None:
             kg_co2e_ttw = {shared("ttw")},
             kg_co2e = {shared("wtw")}
         FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key
-            AND estimate_leg_carbon.method NOT IN {leg_own.METHODS};
-        DROP TABLE shared_movement;
+            AND estimate_leg_carbon.method NOT IN {leg_own.METHODS}
     """)
 
 

@@ -41,6 +41,9 @@ NOTHING_DISCARDED = ("treatment_none", "treatment_reuse")
 
 def treat(connection: Connection, known: Ledger, leg: Any, factor: Any) -> None:
     """Fill estimate_leg_carbon for legs that are treatments, and estimate_leg_part for those of several kinds."""
+    treatments = sql_text(select(func.count()).select_from(leg).where(leg.c.role == "treatment"))
+    if not connection.execute(treatments).fetchall()[0][0]:
+        return
     of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
     _materials(connection, known)
     part = keep(connection, "treated_part", _summed(_parts(known, leg, factor, of_parcel)))
@@ -129,7 +132,38 @@ def _kinds(parcels: Select[Any] | None) -> Subquery:
 
 
 def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
-    """Give each treatment leg's goods by what is done with them, each kind with its factor.
+    """Give each treatment leg's goods by what is done with them, each kind with its factor, in kg and its unit.
+
+    Each step is a subquery of its own: what was worked out once is not written out again by the next.
+    """
+    g = _goods(known, leg, factor, parcels).subquery("treated_goods").c
+    share = case(
+        (or_(g.is_named, g.units.is_(None)), g.leg_kg),
+        (g.goods_kg > 0, carbon.allocate(g.leg_kg, g.weight_kg, g.goods_kg)),
+        else_=carbon.allocate(g.leg_kg, g.units, g.all_units),
+    )
+    s = select(*(g[name] for name in (*_KEPT, "unit")), double(share).label("mass_kg")).subquery("treated_mass").c
+    amount = case((s.unit == "kgCO2e/kg", s.mass_kg), else_=carbon.mass_carbon(s.mass_kg, 1.0))
+    a = select(*(s[name] for name in (*_KEPT, "mass_kg")), double(amount).label("amount")).subquery("treated_amount").c
+    return select(
+        *(a[name] for name in (*_KEPT, "mass_kg", "amount")),
+        *((a.amount * a[figure]).label(name) for name, figure in _FIGURES.items()),
+    )
+
+
+_FIGURES = {
+    "kg_co2e_wtt": "wtt",
+    "kg_co2e_ttw": "ttw",
+    "kg_co2e": "wtw",
+    "kg_co2e_biogenic": "biogenic",
+    "kg_co2e_market": "market",
+}
+"""Kilograms of CO2e by what of a factor they follow from."""
+_KEPT = ("leg_key", "part", "factor_id", "rank", "is_mended", *_FIGURES.values())
+
+
+def _goods(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
+    """Read each treatment leg's goods by what is done with them, with the factor of each kind.
 
     A leg that names a treatment of its owner's is of that alone; one of ours is what happens to goods that say nothing
     themselves. Treatments of one parcel that were not weighed share its goods.
@@ -144,28 +178,22 @@ def _parts(known: Ledger, leg: Any, factor: Any, parcels: Select[Any] | None) ->
     goods_kind = [leg.c.parcel_key, treated.c.kind, treated.c.material]
     unweighed = func.count().filter(leg.c.mass_kg.is_(None)).over(partition_by=goods_kind)
     whole = func.coalesce(goods.c.goods_kg, known.parameter("parcel_mass")) / double(func.greatest(unweighed, 1))
-    mass = double(func.coalesce(leg.c.mass_kg, whole))
-    share = case(
-        (or_(is_named, treated.c.units.is_(None)), mass),
-        (goods.c.goods_kg > 0, carbon.allocate(mass, treated.c.weight_kg, goods.c.goods_kg)),
-        else_=carbon.allocate(mass, treated.c.units, treated.c.all_units),
-    )
     rank = case((leg.c.mass_kg.is_not(None), MEASURED), (goods.c.goods_kg.is_not(None), IMPUTED), else_=ASSUMED)
-    amount = case((unit == "kgCO2e/kg", share), else_=carbon.mass_carbon(share, 1.0))
     return (
         select(
             leg.c.leg_key,
             kind.label("part"),
             factor.c.factor_id,
-            amount.label("amount"),
-            share.label("mass_kg"),
+            unit.label("unit"),
+            is_named.label("is_named"),
+            treated.c.units,
+            treated.c.weight_kg,
+            treated.c.all_units,
+            goods.c.goods_kg,
+            double(func.coalesce(leg.c.mass_kg, whole)).label("leg_kg"),
             rank.label("rank"),
             func.coalesce(and_(~is_named, treated.c.is_mended), False).label("is_mended"),
-            (amount * factor.c.wtt).label("kg_co2e_wtt"),
-            (amount * factor.c.ttw).label("kg_co2e_ttw"),
-            (amount * factor.c.wtw).label("kg_co2e"),
-            (amount * factor.c.biogenic).label("kg_co2e_biogenic"),
-            (amount * factor.c.market).label("kg_co2e_market"),
+            *(factor.c[figure] for figure in _FIGURES.values()),
         )
         .select_from(leg)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)

@@ -50,8 +50,9 @@ def product_priors(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DROP TABLE product_week; DROP TABLE exposed_product")
     if not len(products):
         return
-    _write(connection, "estimate_product_prior", _priors(products, effect))
-    _write(connection, "estimate_product_spread", _spreads(products, effect, connection))
+    sums = {kind: _of_kind(products, kind, effect) for kind in KINDS}
+    _write(connection, "estimate_product_prior", _priors(sums, effect))
+    _write(connection, "estimate_product_spread", _spreads(sums, connection))
     levels = pd.concat(_levels(cut, products, effect["product" if cut == "product" else "style"]) for cut in CUTS)
     _write(connection, "estimate_rate_level", levels)
 
@@ -79,24 +80,22 @@ def _of_kind(products: pd.DataFrame, kind: str, effect: dict[str, float]) -> pd.
     return sums.assign(returned=sums["returned"] / effect[kind], exposure=sums["exposure"] / effect[kind])
 
 
-def _priors(products: pd.DataFrame, effect: dict[str, float]) -> pd.DataFrame:
+def _priors(sums: dict[str, pd.DataFrame], effect: dict[str, float]) -> pd.DataFrame:
     rows = []
-    for kind in KINDS:
-        sums = _of_kind(products, kind, effect)
-        categories: list[Any] = [None, *sorted(sums["category"].dropna().unique())]
+    for kind, every in sums.items():
+        categories: list[Any] = [None, *sorted(every["category"].dropna().unique())]
         for category in categories:
-            mine = sums if category is None else sums[sums["category"] == category]
+            mine = every if category is None else every[every["category"] == category]
             rows.append((kind, category, *fit_beta_binomial(mine["returned"], mine["exposure"]), effect[kind]))
     return pd.DataFrame(rows, columns=["kind", "category", "a", "b", "deff"]).astype({"category": object})
 
 
-def _spreads(products: pd.DataFrame, effect: dict[str, float], connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+def _spreads(sums: dict[str, pd.DataFrame], connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     found = connection.execute("SELECT kind, category, a / (a + b) AS usual FROM estimate_product_prior").df()
     rows = []
-    for kind in KINDS:
-        sums = _of_kind(products, kind, effect)
+    for kind, every in sums.items():
         usual = found[found["kind"] == kind].set_index("category")["usual"]
-        weight = fit_spread(sums["returned"], sums["exposure"], usual.reindex(sums["category"]).to_numpy(float))
+        weight = fit_spread(every["returned"], every["exposure"], usual.reindex(every["category"]).to_numpy(float))
         rows.append(pd.DataFrame({"kind": kind, "log_odds": GRID, "weight": weight}))
     return pd.concat(rows)
 
@@ -105,8 +104,11 @@ def _levels(cut: str, products: pd.DataFrame, effect: float) -> pd.DataFrame:
     """Fit one cut: rows of style x size, say, with supplier, season and size as levels and the style as a group."""
     own = [n for n in CUTS[cut] if n in ("size", "colour")]
     keys = ["style", "category", "supplier", "season", *own]
-    rows = products.groupby(keys, dropna=False, sort=True, as_index=False)[["returned", "exposure"]].sum()
-    rows = rows[(rows["exposure"] > 0) & (rows[own].notna().all(axis=1) if own else True)]
+    known = products.dropna(subset=own) if own else products
+    if not len(known):
+        return _level_rows(cut, ())
+    rows = known.groupby(keys, dropna=False, sort=True, as_index=False)[["returned", "exposure"]].sum()
+    rows = rows[rows["exposure"] > 0]
     if not len(rows):
         return _level_rows(cut, ())
     family, categories = pd.factorize(rows["category"], use_na_sentinel=False)

@@ -18,10 +18,9 @@ works. Goods or proof that come later still make the refund due within the day t
 
 import duckdb
 
-from pipelines.settings import data_path
 from pipelines.warehouse.rules import STAGES, lot_stages
 from pipelines.warehouse.shards import Shards
-from pipelines.warehouse.sql import read_sql
+from pipelines.warehouse.sql import planned_without, shipped_sql, when
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 UNDATED = "no promised date"  # date_fault of a promise whose date is missing or cannot be read
@@ -34,18 +33,17 @@ def _reached() -> str:
     The clock that starts there starts, the one that ends there stops, with the last unit. Units cancelled, rejected or
     expired are left aside unless all are.
     """
+    active = f"count({when('is_active', '1')})"
     stages = ", ".join(
-        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END)
-            AS start_{s},
-        CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
-            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END
-                AS end_{s}"""
-        for s in STAGES
+        f"""coalesce(max({of_active}), CASE WHEN {active} = 0 THEN max({s}) END) AS start_{s},
+        CASE WHEN {active} = 0 AND count(*) = count({s}) THEN max({s})
+            WHEN {active} = count({of_active}) THEN max({of_active}) END AS end_{s}"""
+        for s, of_active in ((s, when("is_active", s)) for s in STAGES)
     )
     return f"""{stages}, bool_and(is_requested) AS is_requested, min(date_fault) AS lot_fault,
-        min(lost_at) FILTER (is_active) AS lost_at,
-        CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
-        CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
+        min({when("is_active", "lost_at")}) AS lost_at,
+        CASE WHEN {active} = 0 THEN max(stopped_at) END AS stopped_at,
+        CASE WHEN {active} = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
 
 
 def _money_back() -> str:
@@ -54,10 +52,8 @@ def _money_back() -> str:
     Without a withdrawal that is still active, as `_reached` has it.
     """
     open_ones = "is_active AND return_type = 'withdrawal'"
-    return (
-        f"CASE WHEN count(*) FILTER ({open_ones}) > 0 AND count(*) FILTER ({open_ones}) = count(refunded) FILTER"
-        f" ({open_ones}) THEN max(refunded) FILTER ({open_ones}) END"
-    )
+    number, refunded = f"count({when(open_ones, '1')})", when(open_ones, "refunded")
+    return f"CASE WHEN {number} > 0 AND {number} = count({refunded}) THEN max({refunded}) END"
 
 
 def _of_stage(column: str, prefix: str) -> str:
@@ -174,12 +170,11 @@ def _promised(connection: duckdb.DuckDBPyConnection, where_return: str) -> None:
     described = _described(where_return)
     placed = _placed(described)
     # the small table is the right one: a flipped join holds every promise in memory
-    connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
-    _due_days(connection, placed)
-    _dated_promises(connection, placed, of_split=False)
-    if connection.execute("SELECT 1 FROM promised_return WHERE is_split LIMIT 1").fetchall():
-        _dated_promises(connection, placed, of_split=True)
-    connection.execute("RESET disabled_optimizers")
+    with planned_without(connection, "build_side_probe_side"):
+        _due_days(connection, placed)
+        _dated_promises(connection, placed, of_split=False)
+        if connection.execute("SELECT 1 FROM promised_return WHERE is_split LIMIT 1").fetchall():
+            _dated_promises(connection, placed, of_split=True)
     _promised_dates(connection, described, where_return)
     for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
         connection.execute(f"DROP TABLE {name}")
@@ -254,7 +249,7 @@ def _refund_terms(connection: duckdb.DuckDBPyConnection) -> None:
             rolls = 'yes' AS rolls,
             valid_from::DATE AS valid_from,
             valid_to::DATE AS valid_to
-        FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
+        FROM {shipped_sql("legal.csv")} WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> ''
     """)
 

@@ -7,6 +7,7 @@ past. Not here: what is made of it (breach.py, completion.py).
 import duckdb
 
 from pipelines.warehouse.rules import OBSERVED_SQL
+from pipelines.warehouse.sql import when
 
 REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
 SNAPSHOT_DAYS = 8  # between the instants looked at
@@ -23,14 +24,12 @@ def stage_times(where: str) -> str:
     handed in at a till is inspected when its inspection is known of: later ones would tell of it before it happened.
     `looked_at` is when an inspection of all of it is known of.
     """
+    active = f"count({when('is_active', '1')})"
     columns = ", ".join(
-        f"CASE WHEN count({s}) FILTER (is_active) = count(*) FILTER (is_active) THEN max({s}) FILTER (is_active)"
-        f" END AS {s}"
-        for s in REACHED
+        f"CASE WHEN count({of_active}) = {active} THEN max({of_active}) END AS {s}"
+        for s, of_active in ((s, when("is_active", s)) for s in REACHED)
     )
-    looked = (
-        "CASE WHEN count(looked) FILTER (is_active) = count(*) FILTER (is_active) THEN max(looked) END AS looked_at"
-    )
+    looked = f"CASE WHEN count({when('is_active', 'looked')}) = {active} THEN max(looked) END AS looked_at"
     return f"""SELECT return_key, {columns}, {looked} FROM (
             SELECT return_key, inspected_at AS looked,
                 least(cancelled_at, rejected_at, expired_at) IS NULL AS is_active,

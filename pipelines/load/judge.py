@@ -16,7 +16,7 @@ from pipelines.load import contracts, erasing, fixes, scorecard, verdicts
 from pipelines.load.faults import is_of_machine
 from pipelines.load.raw import connected, damaged_raw, deleted_raw, reading_logs, sweep
 from pipelines.load.report import Progress, Report, report_judged
-from pipelines.settings import Settings, data_path
+from pipelines.settings import Settings
 from pipelines.sources import Source, faulty
 from pipelines.sources.base import Lines
 from pipelines.sources.looks import shown
@@ -24,7 +24,7 @@ from pipelines.sources.mapping import Mapping
 from pipelines.sources.tables import layout
 from pipelines.warehouse import build, keys, schema, sql, state, state_tables
 from pipelines.warehouse.log_files import Logs
-from pipelines.warehouse.sql import connect, read_sql
+from pipelines.warehouse.sql import connect, shipped_sql
 from pipelines.why import why
 
 
@@ -296,7 +296,10 @@ def _judged(
     taken: dict[str, list[tuple[int, int]]] = {}
     forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
     fixed = fixes.standing(state_file, landed["namespace"])
+    held = logs.size_of(schema.LOG.tables, [r["load_id"] for r in earlier])
     with connected(settings) as connection:
+        if held + sum(file.stat().st_size for file in files if file.is_file()) <= sql.LIGHT_BYTES:
+            sql.plan_lightly(connection)
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(why("step_judging", thing=named.thing))
             columns = json.dumps(scorecard.kinds(connection, named), sort_keys=True)
@@ -378,7 +381,7 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     with reading_logs(settings) as connection:
         found = connection.execute(f"""
             WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason
-                FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
+                FROM {shipped_sql("reasons.csv")} GROUP BY 1),
             worded AS (
                 SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
                 FROM {logged} WHERE trim(reason_raw) <> '' GROUP BY ALL)

@@ -1,6 +1,6 @@
 """What a log keeps of a row, as SQL: its columns, its keys and the hash of what it says. Not here: verdicts on rows."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import duckdb
@@ -65,15 +65,19 @@ def payload_hash_sql(table: Table) -> str:
     return f"(md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT"
 
 
-def log_values(table: Table, namespace: str, unread: Mapping[str, list[str]]) -> dict[str, str]:
+def log_values(table: Table, namespace: str, given: Container[str], unread: Mapping[str, list[str]]) -> dict[str, str]:
     """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts.
 
-    `unread` holds the conditions under which a field is taken for missing.
+    Columns that are not `given` stay empty, or what stands for empty. `unread` holds the conditions under which a field
+    is taken for missing.
     """
     columns = {}
     for column in table.columns:
         name, text = column.name, column.info["text"]
         value = f"t.{name}"
+        if name not in given and name not in ("recorded_at", "system") and column.info["default"] is None:
+            columns[name] = value  # the patterns of notes alone take longer to compile than a small file to read
+            continue
         if conditions := unread.get(name):
             otherwise = "NULL" if column.info["default"] is None else literal(column)
             value = f"CASE WHEN {' OR '.join(f'({c})' for c in conditions)} THEN {otherwise} ELSE {value} END"

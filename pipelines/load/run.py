@@ -83,7 +83,7 @@ def _tell(settings: Settings, report: Report, progress: Progress) -> None:
         from pipelines.alerts.sources import tell_problems
 
         progress(why("step_telling"))
-        problems = scorecard.by_key(scorecard.scorecards(settings))
+        problems = scorecard.problems(settings)
         report.alerts += problems.values()
         report.unreached = alerts.tell(settings) + tell_problems(settings, problems)
         with build.writing(settings.warehouse, settings.short_wait_s):

@@ -89,7 +89,16 @@ def _kind(values: Iterable[Any]) -> str:
 
 def scorecards(settings: Settings, now: datetime | None = None) -> list[Scorecard]:
     """Give the scorecard of every source that was loaded, in the order of their names, as of a time (UTC)."""
-    now = now or state.now()
+    return _cards(settings, now or state.now(), _newest_events(settings))
+
+
+def problems(settings: Settings, now: datetime | None = None) -> dict[str, str]:
+    """Give the problems of sources, as `by_key` does; for these the state is enough."""
+    return by_key(_cards(settings, now or state.now(), {}))
+
+
+def _cards(settings: Settings, now: datetime, events: Mapping[str, datetime]) -> list[Scorecard]:
+    """Give the scorecard of every source; `events` are their newest in the build."""
     c, made = state_tables.load_count.c, state_tables.load.c
     asked = (
         select(state_tables.load_count, made.started_at)
@@ -99,7 +108,6 @@ def scorecards(settings: Settings, now: datetime | None = None) -> list[Scorecar
     )
     with closing(state.State(settings.warehouse)) as state_file:
         found = state_file.rows(asked)
-    events = _newest_events(settings)
     by_source: dict[str, list[dict[str, Any]]] = {}
     for row in found:
         by_source.setdefault(row["source"], []).append(row)

@@ -35,10 +35,9 @@ from pipelines.load.log_columns import (
     log_values,
     payload_hash_sql,
 )
-from pipelines.settings import data_path
 from pipelines.sources import NamedRows
 from pipelines.warehouse import schema
-from pipelines.warehouse.sql import identity_of, key_sql, quote, read_sql, sql_type
+from pipelines.warehouse.sql import identity_of, key_sql, quote, shipped_sql, sql_type
 
 
 class Fault(NamedTuple):
@@ -51,6 +50,21 @@ class Fault(NamedTuple):
     value: str
     is_field: bool
     item: str = ""
+
+
+class Found(NamedTuple):
+    """What is counted of the judged rows of a log.
+
+    Rows in all, in quarantine, and with fields that could not be read; the latest export, the first time of the future,
+    and whether each thing without fault stands there once.
+    """
+
+    read: int
+    faulty: int
+    unread: int
+    exported_at: datetime | None
+    future: datetime | None
+    is_each_once: bool
 
 
 def judge(
@@ -79,38 +93,45 @@ def judge(
     connection.execute(f"CREATE OR REPLACE TEMP MACRO customer(v) AS ({customer_sql})")
     _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
     hidden = _hide_rare_texts(connection, table, set(types), namespace, key, logged)
-    same = identity_of(table)
-    if not named.may_repeat:
-        _mark_several_contents(connection, table, same, len(rules) - 1)
-    read, exported_at, future = connection.execute(
-        "SELECT count(*), max(exported_at), min(_future) FROM judged"
-    ).fetchall()[0]
+    found = _found(connection, table)
+    if not found.is_each_once and not named.may_repeat and _mark_several_contents(connection, table, len(rules) - 1):
+        found = _found(connection, table)
     lines = "count(DISTINCT _line)" if named.blank_sql else "count(*)"  # only events are several of one line
     by_file = connection.execute(f"SELECT _file, count(*), {lines} FROM judged GROUP BY 1").fetchall()
-    faults, unread = _faults(connection, table, rules)
+    faults = _faults(connection, table, rules) if found.faulty or found.unread else []  # it compiles long patterns
     new, replaced = _news(connection, table, namespace, logged)
-    withdrawn, written = _write_accepted(connection, table, named, namespace, load_id, export, new, target)
+    withdrawn, written = _write_accepted(connection, table, named, namespace, load_id, export, new, target, found)
     if table.name in REVERSIBLE and any(not fault.is_field for fault in faults):
         _keep_quarantined(connection, table, namespace, load_id, Path(target))
-    connection.execute("DROP TABLE judged; DROP TABLE repeated")
+    connection.execute("DROP TABLE judged")
     quarantined = sum(not fault.is_field for fault in faults)
     accepted = written - withdrawn
     judged = Judged(
         table.name,
-        read,
+        found.read,
         accepted,
-        read - accepted - quarantined,
+        found.read - accepted - quarantined,
         quarantined,
         named.is_derived,
-        unread,
+        found.unread,
         withdrawn,
         replaced,
-        exported_at,
+        found.exported_at,
         hidden,
-        future and future - FUTURE,
+        found.future and found.future - FUTURE,
         {} if named.is_derived else {file: (rows, lines) for file, rows, lines in by_file},
     )
     return judged, faults
+
+
+def _found(connection: duckdb.DuckDBPyConnection, table: Table) -> Found:
+    """Count the judged rows of a log."""
+    counted = connection.execute(f"""
+        SELECT count(*), count(*) FILTER (faults > 0), count(*) FILTER (faults = 0 AND unread > 0), max(exported_at),
+            min(_future), count(DISTINCT {identity_of(table)}) FILTER (faults = 0) = count(*) FILTER (faults = 0)
+        FROM judged
+    """)
+    return Found(*counted.fetchall()[0])
 
 
 def _log_of(named: NamedRows) -> Table:
@@ -169,33 +190,38 @@ def _write_accepted(
     export: Export,
     new: str,
     target: str,
+    found: Found,
 ) -> tuple[int, int]:
-    """Write the rows matching `new` and those that are withdrawn to `target`; count the withdrawn ones, and all.
-
-    Of rows that say the same the latest is written.
-    """
-    same = identity_of(table)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY"
-        " ALL HAVING count(*) > 1"
-    )
+    """Write the rows matching `new` and those that are withdrawn to `target`; count the withdrawn ones, and all."""
     picked = ", ".join([*log_columns(table), "payload_hash", *VERSIONED])
     withdrawn = _stage_withdrawn(connection, table, named, namespace, export)
     if export.since or export.until:
         _note_span(connection, table, has_withdrawn=withdrawn > 0)
     taken_back = f"UNION ALL BY NAME SELECT {picked} FROM withdrawn" if withdrawn else ""
+    accepted = f"SELECT {picked} FROM judged WHERE {new}"
+    if not found.is_each_once:
+        accepted = _said_once(connection, identity_of(table), picked, new)
     written = connection.execute(f"""
         COPY (
-            SELECT *, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM (
-                SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                UNION ALL
-                SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC,
-                        file_no DESC, _file, _line) = 1
-                {taken_back})
+            SELECT *, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM ({accepted} {taken_back})
         ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
     """).fetchall()[0][0]
     return withdrawn, written
+
+
+def _said_once(connection: duckdb.DuckDBPyConnection, same: str, picked: str, new: str) -> str:
+    """Select the rows matching `new`; of those that say the same the latest."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY"
+        " ALL HAVING count(*) > 1"
+    )
+    return f"""
+        SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+        UNION ALL
+        SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+            QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC,
+                file_no DESC, _file, _line) = 1
+    """
 
 
 def quarantine_of(thing: str) -> str:
@@ -256,7 +282,7 @@ def _stage_judged(
     of_field = [r for r in enumerate(rules) if is_read_field(table, r[1][0], r[1][1])]
     missing = [(i, column) for i, (rule, column, _) in of_field if rule != "empty_is_one"]
     unread = {c: [f"_broken_{i}" for i, column in missing if column == c] for c in {column for _, column in missing}}
-    columns = log_values(table, namespace, unread)
+    columns = log_values(table, namespace, types, unread)
     values = " ".join(
         f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
         for mask, some in (("faults", of_row), ("unread", of_field))
@@ -302,16 +328,14 @@ def _hide_rare_texts(
     if any(c.info["text"] == "free" for c in columns):
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE known_reason AS SELECT DISTINCT lower(trim(raw)) AS raw FROM"
-            f" {read_sql('csv', data_path('reasons.csv'), 'header = true, all_varchar = true')}"
+            f" {shipped_sql('reasons.csv')}"
         )
-    _find_odd_texts(connection, columns)
+    odd = _find_odd_texts(connection, columns)
     hidden, changed = 0, ["false"]
     thing = LINE_OF.get(table.name, identity_of(table))
     shown = "judged.place_id" if table is schema.place else "o.hash"  # a place is known by its id then
-    for column in columns:
+    for column in (c for c in columns if c.name in odd):
         mine = f"(SELECT * FROM odd_text WHERE name = '{column.name}')"
-        if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
-            continue
         log = f"({_rows_of_source(connection, table, namespace, logged)})" if logged else ""
         _spare_shared_texts(connection, column, mine, thing, log)
         if column.info["text"] == "json":
@@ -325,18 +349,22 @@ def _hide_rare_texts(
     return hidden
 
 
-def _find_odd_texts(connection: duckdb.DuckDBPyConnection, columns: list[Column[Any]]) -> None:
-    """Create `odd_text`: the texts of columns that may be somebody's own words, and the hash of each."""
+def _find_odd_texts(connection: duckdb.DuckDBPyConnection, columns: list[Column[Any]]) -> set[str]:
+    """Create `odd_text`: the texts of columns that may be somebody's own words, and the hash of each.
+
+    Gives the names of the columns that hold any.
+    """
     texts = [
         f"SELECT '{c.name}' AS name, v AS text FROM ({_texts(c, 'judged')}) GROUP BY v HAVING NOT"
         f" ({PLAIN[c.info['text']].format(v='v')})"
         for c in columns
     ]
-    connection.execute(f"""
+    found = connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE odd_text AS
         SELECT *, 'rare-' || left(keyed_hash(text), 12) AS hash FROM ({" UNION ALL ".join(texts)})
         WHERE NOT regexp_full_match(text, 'rare-[0-9a-f]{{12}}')
-    """)
+    """).fetchall()[0][0]
+    return {name for (name,) in connection.execute("SELECT DISTINCT name FROM odd_text").fetchall()} if found else set()
 
 
 def _spare_shared_texts(
@@ -403,26 +431,29 @@ def _bits(rules: list[tuple[int, tuple[str, str, str]]]) -> str:
     return f"CASE WHEN {any_fault} THEN {bits} ELSE 0::UBIGINT END"
 
 
-def _mark_several_contents(connection: duckdb.DuckDBPyConnection, table: Table, same: str, bit: int) -> None:
-    """Quarantine the rows of an id that has several contents in one file, none saying when it was recorded."""
-    connection.execute(f"""
+def _mark_several_contents(connection: duckdb.DuckDBPyConnection, table: Table, bit: int) -> bool:
+    """Quarantine the rows of an id that has several contents in one file, none saying when it was recorded.
+
+    Says whether there are any.
+    """
+    same = identity_of(table)
+    several = connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE conflicting AS SELECT {same}, _file FROM judged WHERE faults = 0
             AND NOT is_recorded
         GROUP BY ALL HAVING min(payload_hash) <> max(payload_hash)
-    """)
-    if connection.execute("SELECT count(*) FROM conflicting").fetchall()[0][0]:
+    """).fetchall()[0][0]
+    if several:
         connection.execute(f"""
             UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value
                 = {{'text': left({table.info["key"][0]}::VARCHAR, 60), 'is_read': true}}
             FROM conflicting c WHERE judged.{same} = c.{same} AND judged._file = c._file AND faults = 0
                 AND NOT is_recorded
         """)
+    return bool(several)
 
 
-def _faults(
-    connection: duckdb.DuckDBPyConnection, table: Table, rules: list[tuple[str, str, str]]
-) -> tuple[list[Fault], int]:
-    """List the quarantined rows, and the first of the rows with fields that could not be read; count these rows."""
+def _faults(connection: duckdb.DuckDBPyConnection, table: Table, rules: list[tuple[str, str, str]]) -> list[Fault]:
+    """List the quarantined rows, and the first of the rows with fields that could not be read."""
 
     def broken(mask: int) -> str:
         return ", ".join(
@@ -431,10 +462,6 @@ def _faults(
             if mask >> i & 1
         )
 
-    counted = "SELECT count(*) FILTER (faults > 0), count(*) FILTER (faults = 0 AND unread > 0) FROM judged"
-    faulty, unread = connection.execute(counted).fetchall()[0]
-    if not faulty and not unread:  # what follows compiles long patterns
-        return [], 0
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shared_value AS SELECT _value.text AS text FROM judged
         WHERE (faults > 0 OR unread > 0) AND NOT _value.is_read AND NOT contains(_value.text, '@')
@@ -459,7 +486,7 @@ def _faults(
             Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field, str(item or ""))
             for f, n, m, v, item in rows
         ]
-    return listed, int(unread)
+    return listed
 
 
 def _stage_withdrawn(

@@ -332,12 +332,15 @@ def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    for i, (found, column) in enumerate(zip(table.schema, statement.selected_columns, strict=True)):
-        kind = _arrow_kind(found.type, column.type)
-        if kind != found.type:
-            table = table.set_column(i, found.name, table.column(i).cast(kind))
+    columns = zip(table.schema, statement.selected_columns, strict=True)
+    kinds = [pa.field(found.name, _arrow_kind(found.type, column.type)) for found, column in columns]
+    if [kind.type for kind in kinds] != table.schema.types:
+        table = table.cast(pa.schema(kinds))
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     is_large = table.num_rows > 100_000  # handing a few rows to threads takes longer than the rows
+    if not any(kind.type in nullable and column.null_count for kind, column in zip(kinds, table.columns, strict=True)):
+        whole_frame: pd.DataFrame = table.to_pandas(use_threads=is_large)
+        return whole_frame
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, use_threads=is_large)
     plain = {"Int64": "int64", "boolean": "bool"}
     whole = {n: plain[str(c.dtype)] for n, c in frame.items() if str(c.dtype) in plain and not c.hasnans}

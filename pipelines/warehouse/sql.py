@@ -1,6 +1,7 @@
 """SQL texts that several rooms write: quoted names and literals, keys, rows of files; and their connection."""
 
 import atexit
+import csv
 import itertools
 import json
 import os
@@ -9,8 +10,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ BASE_MB, WORKER_MB = (
 )  # memory beside a staging folder, for all and for each thread: what outgrows it goes there
 READ_MB = 1_000  # memory of a build that is open to be read
 SPILLED = ".spilled-"
+LIGHT_BYTES = 1 << 20  # of files that are read: about ten thousand order lines
+_HEAVY = (
+    "filter_pullup,empty_result_pullup,cte_filter_pusher,regex_range,in_clause,common_subexpressions,common_aggregate,"
+    "limit_pushdown,row_group_pruner,top_n,top_n_window_elimination,compressed_materialization,duplicate_groups,"
+    "reorder_filter,sampling_pushdown,join_filter_pushdown,sum_rewriter,late_materialization,common_subplan,"
+    "join_elimination,window_self_join,statistics_propagation"
+)
+"""Passes of DuckDB's planner that take a small shop longer than they spare it; those that choose joins stay."""
 _Value = str | bool | int | float | list[str]
 _OFFLINE: dict[str, _Value] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 _numbers = itertools.count()
@@ -72,6 +81,26 @@ def read_sql(kind: str, files: Path | str | Sequence[str], options: str = "") ->
     paths = [files] if isinstance(files, str | Path) else files
     literal = ", ".join(_path(Path(p).absolute()) for p in paths)
     return f"read_{kind}([{literal}], hive_partitioning = false{options and f', {options}'})"
+
+
+def shipped_sql(file: str) -> str:
+    """Write the SQL that reads a table of texts that we ship.
+
+    Its columns and signs are said: DuckDB looks for them longer than it reads.
+
+    >>> duckdb.sql(f"FROM {shipped_sql('dispositions.csv')}").columns[:2]
+    ['disposition', 'outcome']
+    """
+    path = data_path(file)
+    names = ", ".join(f"{quote(n)}: 'VARCHAR'" for n in _header(path))
+    signs = """delim = ',', quote = '"', escape = '"', auto_detect = false, header = true"""
+    return read_sql("csv", path, f"{signs}, columns = {{{names}}}")
+
+
+@cache
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
 
 
 def _path(path: Path | str) -> str:
@@ -220,6 +249,22 @@ def staging_of(connection: duckdb.DuckDBPyConnection) -> str:
     return str(found or tempfile.gettempdir())
 
 
+def plan_lightly(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave out of planning what pays for large tables alone."""
+    connection.execute(f"SET disabled_optimizers = '{_HEAVY}'")
+
+
+@contextmanager
+def planned_without(connection: duckdb.DuckDBPyConnection, one_pass: str) -> Iterator[None]:
+    """Plan statements without a pass of the planner, beside those that are left out already."""
+    kept = str(connection.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0])
+    connection.execute(f"SET disabled_optimizers = '{','.join(filter(None, (kept, one_pass)))}'")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET disabled_optimizers = '{kept}'")
+
+
 def in_order(connection: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> None:
     """Run statements with rows kept in the order of their files, so that a row's number is its line."""
     kept = connection.execute("SELECT current_setting('preserve_insertion_order')").fetchall()[0][0]
@@ -241,6 +286,17 @@ def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
     """
     given = json.dumps([dict(zip(types, row, strict=True)) for row in rows]).replace("'", "''")
     return f"SELECT unnest(from_json('{given}', '{json.dumps([dict(types)])}'), recursive := true)"
+
+
+def when(condition: str, value: str) -> str:
+    """Give a value of the rows that match a condition, for an aggregate over all of them.
+
+    Where a statement has many it is no FILTER: for each of those DuckDB makes room for all that the statement reads.
+
+    >>> when("is_active", "paid_at")
+    'CASE WHEN is_active THEN paid_at END'
+    """
+    return f"CASE WHEN {condition} THEN {value} END"
 
 
 def key_sql(expression: str) -> str:

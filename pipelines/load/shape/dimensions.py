@@ -2,9 +2,8 @@
 
 import duckdb
 
-from pipelines.settings import data_path
 from pipelines.warehouse import schema
-from pipelines.warehouse.sql import key_sql, read_sql
+from pipelines.warehouse.sql import key_sql, shipped_sql
 from pipelines.warehouse.star import dimensions
 
 
@@ -58,7 +57,7 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
                 ORDER BY valid_from) AS valid_to, minutes, hourly_cost, currency
             FROM current_handling_rate ORDER BY place_id, activity, valid_from;
         INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by
-            FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
+            FROM {shipped_sql("reasons.csv")} ORDER BY ALL;
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
-            FROM {read_sql("csv", data_path("dispositions.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
+            FROM {shipped_sql("dispositions.csv")} ORDER BY ALL;
     """)

@@ -7,7 +7,7 @@ only odd ones are looked at closer.
 
 import duckdb
 
-from pipelines.warehouse.sql import quote
+from pipelines.warehouse.sql import quote, when
 
 STOPS = "('cancelled', 'rejected', 'expired', 'lost')"
 GOES_ON = "('requested', 'declared', 'approved', 'label_issued', 'handed_over')"
@@ -36,8 +36,9 @@ def settle(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 
     Looks at `current_return_event`, `order_row` and `current_bill_of_materials`.
     """
-    sums = ", ".join(f"coalesce(sum(units) FILTER (event = '{e}'), 0) AS {e}" for e in SUMMED)
-    repeats = ", ".join(f"count(*) FILTER (event = '{e}')" for e in SUMMED)
+    named = {e: f"event = '{e}'" for e in SUMMED}
+    sums = ", ".join(f"coalesce(sum({when(is_it, 'units')}), 0) AS {e}" for e, is_it in named.items())
+    repeats = ", ".join(f"count({when(is_it, '1')})" for is_it in named.values())
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE event_sum AS
         SELECT return_line_key, max(order_line_key) AS order_line_key, max(product_key) AS product_key,

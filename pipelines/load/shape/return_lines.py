@@ -5,10 +5,9 @@ import duckdb
 from pipelines.load.shape.event_order import STOPS, line_units, settle
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
-from pipelines.settings import data_path
 from pipelines.warehouse import vocabulary
 from pipelines.warehouse.date_order import WAY_BACK, date_fault
-from pipelines.warehouse.sql import key_sql, quote, read_sql
+from pipelines.warehouse.sql import key_sql, quote, shipped_sql, when
 
 BACK = (
     "('handed_over', 'carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked',"
@@ -41,17 +40,22 @@ _TREATED = "('restocked', 'disposed')"
 
 def _last(name: str, events: str = "") -> str:
     """Give a column as the last event has it that says it, of some events or of any."""
-    among = f" AND event IN {events}" if events else ""
-    return f"arg_max({name}, (occurred_at, event_key)) FILTER ({name} IS NOT NULL{among})"
+    said = when(f"event IN {events}", name) if events else name
+    return f"arg_max({said}, (occurred_at, event_key))"
+
+
+def _of(name: str, *events: str) -> str:
+    """Give a column as the events of these names have it."""
+    return when(f"event IN ({', '.join(map(quote, events))})", name)
 
 
 _LOT_ATTRIBUTES = {
     "condition": f"coalesce({_last('condition', _JUDGED)}, {_last('condition')})",
     "inspection_outcome": f"coalesce({_last('inspection_outcome', _JUDGED)}, {_last('inspection_outcome')})",
     "disposition": f"coalesce({_last('disposition', _TREATED)}, {_last('disposition')})",
-    "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
+    "place_id": f"coalesce(min({_of('place_id', 'received')}), min({_of('place_id', 'inspected')}))",
     "parcel_key": "max(parcel_key)",
-    "refused_at": "min(occurred_at) FILTER (event IN ('delivery_refused', 'uncollected', 'returned_to_sender'))",
+    "refused_at": f"min({_of('occurred_at', 'delivery_refused', 'uncollected', 'returned_to_sender')})",
     "first_at": "min(occurred_at)",
 }
 
@@ -97,7 +101,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs
 
 def _stages() -> str:
     """Give the columns for the first time of each stage, from events."""
-    return ", ".join(f"min(occurred_at) FILTER ({condition}) AS {name}" for name, condition in _STAGE_EVENTS.items())
+    return ", ".join(f"min({when(events, 'occurred_at')}) AS {name}" for name, events in _STAGE_EVENTS.items())
 
 
 def _attributes() -> str:
@@ -107,13 +111,8 @@ def _attributes() -> str:
 
 def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
     """Create `return_line`: one row a return line, with what its events tell and its units."""
-    of_line = line_units(
-        "sum(units) FILTER (event = 'requested')",
-        "sum(units) FILTER (event = 'received')",
-        "sum(units) FILTER (event = 'inspected')",
-        "sum(units) FILTER (event IN ('credited', 'refunded'))",
-        "max(units)",
-    )
+    asked, received, inspected = (f"sum({_of('units', e)})" for e in ("requested", "received", "inspected"))
+    of_line = line_units(asked, received, inspected, f"sum({_of('units', 'credited', 'refunded')})", "max(units)")
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE return_line AS
         SELECT
@@ -127,11 +126,11 @@ def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
             min(note_terms) AS note_terms,
             min(return_type) AS return_type,
             coalesce(
-                min(method) FILTER (event = 'handed_over'),
-                min(method) FILTER (event = 'received'),
+                min({_of("method", "handed_over")}),
+                min({_of("method", "received")}),
                 min(method)
             ) AS method,
-            coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
+            coalesce(min({_of("carrier", "carrier_scan")}), min(carrier)) AS carrier,
             min(product_id) AS product_id,
             max(product_key) AS product_key,
             max(customer_key) AS customer_key,
@@ -142,11 +141,11 @@ def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
             min(channel) AS channel,
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused,
             bool_or(event = 'uncollected') AS is_uncollected,
-            CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches,
-            min(decline_reason) FILTER (event = 'rejected') AS decline_reason,
+            CASE WHEN count(is_manual) > 0 THEN count({when("is_manual", "1")}) END::INTEGER AS manual_touches,
+            min({_of("decline_reason", "rejected")}) AS decline_reason,
             min(dimensions) AS dimensions,
-            sum(amount) FILTER (event = 'credited') AS credited_amount,
-            min(currency) FILTER (event = 'credited') AS credited_currency,
+            sum({_of("amount", "credited")}) AS credited_amount,
+            min({_of("currency", "credited")}) AS credited_currency,
             min(units) AS fewest,
             {of_line}::INTEGER AS line_units,
             {_stages()},
@@ -285,7 +284,7 @@ def _reasons(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE reason_of AS
         SELECT lower(trim(raw)) AS raw, min(reason) AS reason
-        FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")}
+        FROM {shipped_sql("reasons.csv")}
         GROUP BY 1;
     """)
 

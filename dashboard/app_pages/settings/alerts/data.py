@@ -20,9 +20,7 @@ SHOWN_ADDRESS = shown
 
 def source_problems(asked: Source) -> list[str]:
     """List what is wrong with sources, in sentences; nothing within a scope."""
-    if asked.scope:
-        return []
-    return [sentence for card in scorecard.scorecards(whole_shop(asked)) for _, sentence in card.problems]
+    return [] if asked.scope else list(scorecard.problems(whole_shop(asked)).values())
 
 
 def rules(asked: Source) -> list[Rule]:
