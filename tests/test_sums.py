@@ -133,9 +133,10 @@ def test_days_and_values_of_a_filter_are_read_once(tiny_build: Build, monkeypatc
 
 def test_a_value_is_read_alone_unless_all_are_asked_for(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    asked = of_two_values(tiny_build, "sold_units", (), ("month",), ("category",))
     fetch, read = tiny_build.fetch, list[pd.DataFrame]()
     monkeypatch.setattr(tiny_build, "fetch", lambda query: read.append(fetch(query)) or read[-1])
-    for one in of_two_values(tiny_build, "sold_units", (), ("month",), ("category",)):
+    for one in asked:
         sums.statistics_of(tiny_build, one)
     assert [float(frame["sold"].sum()) for frame in read] == [6, 3]  # of each value once: none holds another's
 
