@@ -92,6 +92,23 @@ def test_no_more_are_answered_at_once_than_there_are_turns_and_who_asks_on_has_t
     assert len(kept) == 24
 
 
+def test_a_long_list_is_kept_thin_and_given_as_it_was() -> None:
+    """Forty thousand open returns hold a dozen texts that say the same again and again."""
+    rows = 40_000
+    ids = pd.Series([f"return {n}" for n in range(rows)])
+    texts = {
+        f"text_{n}": pd.Series(["request to refund", "inspection", None, "refund"] * (rows // 4)) for n in range(8)
+    }
+    listed = pd.DataFrame({"id": ids, **texts, "amount": range(rows)})
+    kept = Memory()
+    kept.keep(("listed", (), ()), (listed, frozenset({"brand"})))
+    found = kept.look(("listed", (), ()))
+    assert found is not None
+    pd.testing.assert_frame_equal(found[0], listed)
+    assert found[1] == {"brand"}
+    assert kept.bytes < weight(listed) / 3
+
+
 def test_who_waits_for_anothers_answer_keeps_nobody_from_theirs() -> None:
     kept, asked, is_over = Memory(turns=Turns(2)), threading.Semaphore(0), threading.Event()
 

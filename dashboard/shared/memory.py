@@ -21,6 +21,7 @@ MOST_BYTES = 256 * 2**20
 """What a server remembers at most; what a single answer takes is estimated by `weight`."""
 FRAME = 6_000  # bytes of a frame beside its values
 COLUMN = 600  # bytes of one of its columns beside its values
+LONG = 2**20  # bytes from which a frame is kept thin
 
 Key = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
 """A question: the name of the function that answers it, and what it was asked with."""
@@ -36,6 +37,8 @@ def weight(thing: Any) -> int:
     """
     if isinstance(thing, pd.DataFrame):
         return FRAME + COLUMN * thing.shape[1] + int(thing.memory_usage(index=False, deep=True).sum())
+    if isinstance(thing, Thin):
+        return weight(thing.kept)
     if isinstance(thing, pd.Series | pd.Index):
         return FRAME + int(thing.memory_usage(deep=True))
     if isinstance(thing, dict):
@@ -45,6 +48,28 @@ def weight(thing: Any) -> int:
     if is_dataclass(thing):
         return 100 + sum(weight(getattr(thing, field.name)) for field in fields(thing))
     return sys.getsizeof(thing)
+
+
+class Thin:
+    """A long frame as it is kept: texts that say the same again and again stand once, and are written out when asked.
+
+    >>> Thin.of(pd.DataFrame({"a": ["x"] * 1000})).frame()["a"].unique().tolist()
+    ['x']
+    """
+
+    def __init__(self, kept: pd.DataFrame, texts: dict[str, Any]) -> None:
+        self.kept, self._texts = kept, texts
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "Thin":
+        """Take a frame of distinct names."""
+        texts = {name: c.dtype for name, c in frame.items() if pd.api.types.is_string_dtype(c.dtype)}
+        short = {name: "category" for name in texts if frame[name].nunique() < len(frame) / 4}
+        return cls(frame.astype(short), {str(name): texts[name] for name in short})
+
+    def frame(self) -> pd.DataFrame:
+        """Give the frame as it was."""
+        return self.kept.astype(self._texts)
 
 
 class Memory:
@@ -71,7 +96,8 @@ class Memory:
             if key not in self._kept:
                 return None
             self._kept.move_to_end(key)
-            return self._kept[key][0]
+            value, names = self._kept[key][0]
+        return (value.frame(), names) if isinstance(value, Thin) else (value, names)
 
     def keep(self, key: Key, answer: Answer, *, takes_room: bool = True) -> None:
         """Remember an answer in the place of those used longest ago; one that there is no room for is not kept.
@@ -79,6 +105,9 @@ class Memory:
         One that nobody asked for yet takes no room from others.
         """
         size = weight(answer) + weight(key[1])
+        if size > LONG and isinstance(answer[0], pd.DataFrame):
+            answer = Thin.of(answer[0]), answer[1]
+            size = weight(answer) + weight(key[1])
         with self._lock:
             self._drop(key)
             if size > self._most or (not takes_room and self.bytes + size > self._most):

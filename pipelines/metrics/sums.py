@@ -25,7 +25,7 @@ from pipelines.warehouse.rules import Sql
 MOST_DIMENSIONS = 2  # that sums by day are kept by, the filter among them; more are too many groups to be worth it
 MOST_BY_MONTH = 3  # the same, of sums by month
 MOST_ROWS = 100_000  # of the sums by day of one question
-MOST_BYTES = 128 * 2**20  # of all that a build keeps
+MOST_BYTES = 256 * 2**20  # of all that a build keeps
 SHORT = frozenset({"state", "is_from_return", "clock_day", "stage"})
 """Details that have few values a day; what is grouped by others is summed as asked, unless a `wrap` sums it up."""
 ASIDE = frozenset({"promise_id"})
