@@ -160,7 +160,7 @@ def _build_once(
     logs, build_id = Logs(settings, state_file), draft.build_id
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in every if row["status"] == "logged"]
-    connection = draft.open(versions.empty_build)
+    connection = draft.open()
     before: dict[str, int] = {}
     try:
         before = row_counts(connection) if draft.is_copy else {}
@@ -170,7 +170,7 @@ def _build_once(
         if draft.is_copy and not basis.is_increment:
             connection.close()
             draft.empty()
-            connection = draft.open(versions.empty_build)
+            connection = draft.open()
             versions.open_logs(connection, logs, loads, new, restored)
         progress(why("step_shaping"))
         shards = _shape(connection, basis, settings, logs.size_of(routing.ROUTED, loads))

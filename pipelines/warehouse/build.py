@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from pathlib import Path
@@ -219,12 +219,10 @@ class Draft:
             pool.submit(sync, self._path)  # what both share goes to disk while the rest is worked out
             pool.shutdown(wait=False)
 
-    def open(self, empty_file: Callable[[], bytes | None] = lambda: None) -> duckdb.DuckDBPyConnection:
-        """Open it for writing, once the copy stands; what is no copy begins with what `empty_file` gives."""
+    def open(self) -> duckdb.DuckDBPyConnection:
+        """Open it for writing, once the copy stands."""
         if self._copied is not None:
             self._copied.result()
-        elif not self._path.exists() and (content := empty_file()):
-            self._path.write_bytes(content)
         return connect(self._path, self._settings, folders=[self._warehouse])
 
     def empty(self) -> None:

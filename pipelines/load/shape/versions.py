@@ -1,12 +1,9 @@
 """Of several versions of a row the one that counts, and what all shaping steps are told."""
 
 import json
-import tempfile
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import duckdb
 from sqlalchemy.schema import CreateTable
@@ -17,7 +14,7 @@ from pipelines.warehouse import schema, star
 from pipelines.warehouse.engine import DUCKDB
 from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.rules import SETTLED_DAYS
-from pipelines.warehouse.sql import LIGHT_BYTES, connect, identity_of, plan_lightly, quote
+from pipelines.warehouse.sql import LIGHT_BYTES, identity_of, plan_lightly, quote
 
 DIMENSION_LOGS = (
     "product",
@@ -66,32 +63,11 @@ class ShapeInputs:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create every table of the star schema, with its comments, where `empty_build` did not."""
-    made = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'build_info' AND NOT temporary"
-    if connection.execute(made).fetchall():
-        return
+    """Create every table of the star schema, with its comments."""
     connection.execute("BEGIN")  # one commit, not one a comment
     for statements in _creating():
         connection.execute(statements)
     connection.execute("COMMIT")
-
-
-def empty_build() -> bytes | None:
-    """Give a build's file that holds the tables and nothing else, from the second build of a process on.
-
-    The first creates them by statements: making a file to be copied once takes longer.
-    """
-    return _empty_build() if _creating.cache_info().currsize else None
-
-
-@cache
-def _empty_build() -> bytes:
-    with tempfile.TemporaryDirectory(prefix="backhaul-") as folder:
-        path = Path(folder) / "empty.duckdb"
-        with closing(connect(path)) as connection:
-            create_tables(connection)
-            connection.execute("CHECKPOINT")
-        return path.read_bytes()
 
 
 @cache
