@@ -103,10 +103,9 @@ def app(monkeypatch: pytest.MonkeyPatch, **shown: Any) -> Any:
     titles = [SimpleNamespace(value=text) for text in shown.get("titles", ())]
     html = [SimpleNamespace(proto=SimpleNamespace(body=text)) for text in shown.get("html", ())]
     state = {"view": SimpleNamespace(words=EN, asked=None), "page_said": SimpleNamespace(parts=shown.get("parts", {}))}
-    found = {"html": html, "download_button": []}
-    return SimpleNamespace(
-        metric=[metric], title=titles, header=[], dataframe=shown.get("tables", []), session_state=state, get=found.get
-    )
+    found = {"html": html, "download_button": [], "plotly_chart": []}
+    listed = {"metric": [metric], "title": titles, "header": [], "dataframe": shown.get("tables", []), "button": []}
+    return SimpleNamespace(**listed, session_state=state, get=found.get)
 
 
 GREEN = Metric.MetricColor.GREEN
@@ -158,9 +157,12 @@ def test_the_walk_finds_an_association_that_is_judged(monkeypatch: pytest.Monkey
 
 
 def test_the_walk_finds_a_table_that_is_not_pinned_or_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = SimpleNamespace(proto=SimpleNamespace(column_order=["a", "b"], columns='{"b": {"pinned": true}}'))
+    columns = '{"b": {"pinned": true}}'
+    table = SimpleNamespace(proto=SimpleNamespace(column_order=["a", "b"], columns=columns, editing_mode=0))
     page = app(monkeypatch, tables=[table], parts={"t": Part("", "", pd.DataFrame({"a": [1]}))})
     assert page_rules.of_tables(page) == [
         "a is not pinned",
         *(f"1 charts and tables, 0 as {form}" for form in ("csv", "xlsx", "parquet")),
+        "numbers without a way to their rows",
+        "1 charts, tables and groups of numbers, 0 files",
     ]
