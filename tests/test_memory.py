@@ -215,6 +215,14 @@ def test_cells_take_turns_among_the_filters(sample_settings: Settings) -> None:
     assert len(found) == len({tuple(one.items()) for one in found})
 
 
+def test_who_has_no_turn_lends_none() -> None:
+    """Waiting outside of a turn leaves no turn too many behind."""
+    turns = Turns(1)
+    with turns.lent():
+        pass
+    assert turns._free == 1
+
+
 def test_who_lent_its_turn_takes_the_next_one_before_those_who_wait() -> None:
     """A page that waits for another's answer is not sent to the end of the queue for it."""
     turns, order = Turns(1), list[str]()

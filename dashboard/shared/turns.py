@@ -37,7 +37,10 @@ class Turns:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Leave the turn to others while this thread only waits, and take the next one again."""
+        """Leave the turn, where this thread has one, to others while it only waits, and take the next one again."""
+        if not getattr(self._mine, "is_mine", False):
+            yield
+            return
         self._end()
         try:
             yield

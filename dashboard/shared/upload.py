@@ -17,6 +17,7 @@ import streamlit as st
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, blocks, columns, places, queries
 from dashboard.shared.theme import first_button
+from dashboard.shared.turns import TURNS
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -388,7 +389,7 @@ def start(loading: upload.Loading) -> None:
 
 def watch(words: Words, loading: upload.Loading) -> None:
     """Show how far a load is, until it ends."""
-    with st.status(words("upload.loading"), expanded=True) as status:
+    with TURNS.lent(), st.status(words("upload.loading"), expanded=True) as status:
         shown = 0
         while loading.is_alive():
             for step in loading.steps[shown:]:

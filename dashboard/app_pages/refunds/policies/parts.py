@@ -15,6 +15,7 @@ from dashboard.shared.columns import Columns, day, number, of, text
 from dashboard.shared.filters import View
 from dashboard.shared.findings import told
 from dashboard.shared.theme import first_button
+from dashboard.shared.turns import TURNS
 from pipelines.errors import BackhaulError
 from pipelines.people.policy_text import Policy
 
@@ -160,7 +161,7 @@ def _place(options: Sequence[str], chosen: str | None) -> int | None:
 def _publish(view: View, written: Any, number: int | None) -> None:
     words = view.words
     try:
-        with st.spinner(words("policies.publishing"), show_time=True):
+        with TURNS.lent(), st.spinner(words("policies.publishing"), show_time=True):
             data.publish_policy(view.source, written, number)
     except BackhaulError as error:
         st.error(inert(str(error)))
