@@ -36,7 +36,7 @@ FIRST = ("today", "try-policy")
 """Pages that are opened under each single filter before others are: the lines of numbers and the grid of policies."""
 ADDRESSES = tuple(sheet.address for sheet in places.SHEETS if sheet.place != "settings")
 OWN = frozenset(
-    {"statements", "history", "days", "lossy"}
+    {"statements", "history", "days", "lossy", "answers"}
 )  # of what a build's readers worked out: what stays in their process
 _PAGE = Path(__file__).with_name("subscribed_page.py")
 MOST_SECONDS = 900  # for one page

@@ -4,7 +4,9 @@ import importlib
 import threading
 import time
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import pandas as pd
@@ -17,9 +19,11 @@ from dashboard.shared import memory, queries
 from dashboard.shared.memory import MEMORY, Memory, remembered, weight
 from dashboard.shared.turns import Turns
 from dashboard.warming import Warming
+from pipelines import analyses
 from pipelines.access import OWNER
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
+from pipelines.warehouse.engine import Build
 from tests.turns import by_turns
 
 HOME = Path(dashboard.__file__).parent
@@ -213,6 +217,20 @@ def test_cells_take_turns_among_the_filters(sample_settings: Settings) -> None:
     names = [name for one in found for name in one]
     assert len(set(names[: len(set(names))])) == len(set(names)) > 4
     assert len(found) == len({tuple(one.items()) for one in found})
+
+
+def test_what_was_worked_out_of_a_build_can_be_handed_on(sample_build: Build) -> None:
+    """What stays in its process is read again by the server, under every filter."""
+    analyses.accrual_backtest(sample_build)
+    left = [name for name, found in sample_build.cache.items() if name not in warming.OWN and not _handed(found)]
+    assert left == []
+
+
+def _handed(found: Any) -> bool:
+    try:
+        return bool(ForkingPickler.dumps(found))
+    except (PicklingError, AttributeError, TypeError):
+        return False
 
 
 def test_who_has_no_turn_lends_none() -> None:

@@ -12,6 +12,7 @@ from pipelines import metrics
 from pipelines.metrics import Question, handed, sums
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import PartlyKnown, statement
+from pipelines.metrics.days import Days
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish import waits
 from pipelines.warehouse.engine import Build
@@ -92,7 +93,7 @@ def test_days_and_values_add_up_to_what_the_fact_gives(
 
 
 def test_the_days_of_a_value_add_up_to_what_the_fact_gives(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     assert not differences(tiny_build, *QUESTIONS[1])
 
 
@@ -106,7 +107,7 @@ def test_what_is_read_together_is_what_each_question_reads(tiny_build: Build) ->
         assert ahead > 30
         assert not differences(tiny_build, DAYS, by)
     finally:
-        tiny_build.cache["days"] = before if before is not None else sums.Days()
+        tiny_build.cache["days"] = before if before is not None else Days()
 
 
 def of_two_values(build: Build, key: str, *grains: tuple[str, ...]) -> list[BoundQuestion]:
@@ -121,7 +122,7 @@ def of_two_values(build: Build, key: str, *grains: tuple[str, ...]) -> list[Boun
 
 @pytest.mark.usefixtures("every_value")
 def test_days_and_values_of_a_filter_are_read_once(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     asked = of_two_values(tiny_build, "sold_units", (), ("month",), ("category",))
     first = sums.statistics_of(tiny_build, asked[0])
     monkeypatch.setattr(sums.Habit, "of_every_value", False)  # what was read of all is used by who reads one
@@ -132,7 +133,7 @@ def test_days_and_values_of_a_filter_are_read_once(tiny_build: Build, monkeypatc
 
 
 def test_a_value_is_read_alone_unless_all_are_asked_for(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     asked = of_two_values(tiny_build, "sold_units", (), ("month",), ("category",))
     fetch, read = tiny_build.fetch, list[pd.DataFrame]()
     monkeypatch.setattr(tiny_build, "fetch", lambda query: read.append(fetch(query)) or read[-1])
@@ -144,7 +145,7 @@ def test_a_value_is_read_alone_unless_all_are_asked_for(tiny_build: Build, monke
 @pytest.mark.usefixtures("every_value")
 def test_what_cannot_be_added_up_is_read_once_of_all_values(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders are counted once each: two values of a filter, or two months, are no sum of what each has."""
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     asked = of_two_values(tiny_build, "order_return_rate", (), ("month",))
     straight = [tiny_build.fetch(statement(one)) for one in asked]
     fetch, read = tiny_build.fetch, list[pd.DataFrame]()
@@ -156,7 +157,7 @@ def test_what_cannot_be_added_up_is_read_once_of_all_values(tiny_build: Build, m
 
 @pytest.mark.usefixtures("every_value")
 def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     asked = [
         (key, Question(where={"category": ["dresses"]}), by)
         for key in ("ultimate_return_rate", "promise_kept", "margin_erosion_share", "kg_co2e_per_100_sold")
@@ -167,10 +168,10 @@ def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypa
     told = [pickle.loads(pickle.dumps(one)) for one in handed.hand_over(tiny_build, set())]
     assert len(told) >= 4
     here = tiny_build.cache["days"]
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     for key, frame in told:
         handed.take(tiny_build, key, frame)
-    assert {key for key, _ in tiny_build.cache["days"].items()} <= {key for key, _ in here.items()}
+    assert set(tiny_build.cache["days"].names()) <= set(here.names())
     monkeypatch.setattr(tiny_build, "fetch", lambda _: pytest.fail("it was read again"))
     for key, question, by in asked[:4]:
         metrics.answer(tiny_build, key, question.but(level=0.7), by=by)
@@ -178,7 +179,7 @@ def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypa
 
 def test_how_promises_fall_together_is_kept_of_each_metric(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Promises by law and all promises of a return are not the same promises."""
-    monkeypatch.setitem(tiny_build.cache, "days", sums.Days())
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
     keys = ("promise_kept", "legal_refund_kept")
     bound = [bind(tiny_build, key, Question(where={"country": ["FR"]})) for key in keys]
     apart = [waits._return_effect(tiny_build, one) for one in bound]
@@ -186,12 +187,21 @@ def test_how_promises_fall_together_is_kept_of_each_metric(tiny_build: Build, mo
     assert apart == [waits._return_effect(tiny_build, one) for one in reversed(bound)][::-1]
 
 
-def test_sums_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pd.DataFrame({"day": pd.date_range("2025-01-01", periods=100), "sold": 1.0})
-    monkeypatch.setattr(sums, "MOST_BYTES", 5_000)
-    kept = sums.Days()
-    for name in range(10):
-        kept.keep(name, frame)
-    assert kept.bytes <= 5_000
-    assert 0 not in kept
-    assert 9 in kept
+def test_sums_that_are_kept_are_packed_where_there_is_no_more_room_then_let_go() -> None:
+    days = pd.date_range("2025-01-01", periods=2_000)
+    frames = [pd.DataFrame({"day": days, "market": "FR", "sold": float(n), "any": n % 2 == 0}) for n in range(40)]
+    kept, size = Days(), Days()
+    size.keep("one", frames[0])
+    kept = Days(4 * size.bytes)
+    for n, frame in enumerate(frames):
+        kept.keep(n, frame)
+        assert kept.bytes <= 4 * size.bytes
+    found = kept.names()
+    assert found == list(range(40))[-len(found) :]
+    assert 4 < len(found) < 40
+    for n in found:
+        packed = kept.get(n)
+        assert packed is not None
+        pd.testing.assert_frame_equal(packed.astype({"market": "str"}), frames[n])
+    assert kept.get(0) is None
+    assert not kept.holds(0)

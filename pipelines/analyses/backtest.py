@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import Integer, Select, and_, case, cast, func, literal_column, or_, select, tuple_, union_all
 
 from models import curves as curves_models
 from models import rates as rate_models
@@ -242,11 +242,8 @@ def known_then(build: Build, at: datetime) -> Then:
     return found
 
 
-def _known(build: Build, at: datetime) -> Sql | None:
-    """Give the condition that a lot's return had been recorded by a time.
-
-    None where all that happened by then had been.
-    """
+def _late(build: Build, at: datetime) -> Select[Any] | None:
+    """Select lots whose return had come and was not recorded by a time; None where there are none."""
     e = STAR.tables["fact_return_event"].c
     confirming = and_(e.event.in_([literal_column(f"'{x}'") for x in CONFIRMING]), e.occurred_at <= literal_instant(at))
     late = (
@@ -255,20 +252,20 @@ def _known(build: Build, at: datetime) -> Sql | None:
         .group_by(e.return_line_key)
         .having(func.min(e.recorded_at) > literal_instant(at))
     )
-    if not len(build.fetch(late.limit(1))):
-        return None
-    return lambda _: lots.c.return_line_key.not_in(late)
+    name = f"late by {at}"  # handed on by the server that warms itself, as a statement would not be
+    if name not in build.cache:
+        build.cache[name] = len(build.fetch(late.limit(1))) > 0
+    return late if build.cache[name] else None
 
 
 def _returned(
     build: Build, at: datetime, details: Mapping[str, Sql] | None = None, of_credit: Mapping[str, Sql] | None = None
 ) -> tuple[Sum, Sum]:
     """Sum the units that had come back and been recorded by a time, with more details than metrics need."""
-    name = f"known {at}"
-    if name not in build.cache:
-        build.cache[name] = _known(build, at)
-    known = build.cache[name]
-    conditions = [is_confirmed(), is_headline(), *([known] if known else [])]
+    late = _late(build, at)
+    conditions: list[Sql] = [is_confirmed(), is_headline()]
+    if late is not None:
+        conditions.append(lambda _: lots.c.return_line_key.not_in(late))
     own = replace(LOTS, name="lots_then", details={**LOTS.details, **(details or {})})
     through = replace(CREDITS, name="credits_then", details={**CREDITS.details, **(of_credit or {})})
     return (

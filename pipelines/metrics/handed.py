@@ -12,8 +12,8 @@ import pandas as pd
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.catalogue import CATALOGUE
+from pipelines.metrics.days import Days
 from pipelines.metrics.declare import Measure, Sum
-from pipelines.metrics.sums import Days
 from pipelines.warehouse.engine import Build
 
 NAMED = "named"  # begins the name of an object
@@ -58,8 +58,8 @@ def read(key: Any) -> Any:
 def hand_over(build: Build, told: set[Hashable]) -> Iterator[tuple[Any, pd.DataFrame]]:
     """Give the sums of a build that were not told of yet, each under its key in words."""
     days: Days = build.cache.get("days", Days())
-    for key, frame in days.items():
-        if key in told or frame is None:
+    for key in days.names():
+        if key in told or (frame := days.get(key)) is None:
             continue
         told.add(key)
         try:

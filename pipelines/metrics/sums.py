@@ -6,10 +6,8 @@ scanned once for all of them. What is no such sum, or too long to keep, is asked
 here, and nothing is estimated: the same rows are added up in another order.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import pandas as pd
 from sqlalchemy import Select, false, or_
 
 from pipelines.metrics.compiler import check_dimensions, chosen_sums, statement
+from pipelines.metrics.days import Days
 from pipelines.metrics.declare import BoundQuestion, Measure, Sum, always
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build
@@ -25,7 +24,6 @@ from pipelines.warehouse.rules import Sql
 MOST_DIMENSIONS = 2  # that sums by day are kept by, the filter among them; more are too many groups to be worth it
 MOST_BY_MONTH = 3  # the same, of sums by month
 MOST_ROWS = 100_000  # of the sums by day of one question
-MOST_BYTES = 256 * 2**20  # of all that a build keeps
 SHORT = frozenset({"state", "is_from_return", "clock_day", "stage"})
 """Details that have few values a day; what is grouped by others is summed as asked, unless a `wrap` sums it up."""
 ASIDE = frozenset({"promise_id"})
@@ -52,43 +50,6 @@ _TOGETHER: dict[frozenset[Measure], tuple[tuple[Measure, ...], ...]] = {}
 def together(*several: tuple[Measure, ...]) -> None:
     """Say that measures of the same rows are asked for side by side: who asks for one reads the others in its scan."""
     _TOGETHER.update((frozenset(measures), several) for measures in several)
-
-
-class Days:
-    """Sums by day that were read of a build, those used last; None stands for what is too long to keep."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._kept: OrderedDict[Hashable, tuple[pd.DataFrame | None, int]] = OrderedDict()
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._kept
-
-    def get(self, key: Hashable) -> "pd.DataFrame | None":
-        """Give the sums that were kept under a key."""
-        with self._lock:
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
-
-    def items(self) -> "list[tuple[Hashable, pd.DataFrame | None]]":
-        """List what is kept, what was used longest ago first."""
-        with self._lock:
-            return [(key, frame) for key, (frame, _) in self._kept.items()]
-
-    def keep(self, key: Hashable, frame: "pd.DataFrame | None") -> None:
-        """Keep sums, their texts as numbers of a list; those used longest ago make room."""
-        if frame is not None:
-            frame = frame.astype({n: "category" for n, c in frame.items() if pd.api.types.is_string_dtype(c.dtype)})
-        size = 100 if frame is None else int(frame.memory_usage(deep=True).sum())
-        with self._lock:
-            self.bytes += size - self._kept.pop(key, (None, 0))[1]
-            self._kept[key] = frame, size
-            while self.bytes > MOST_BYTES and len(self._kept) > 1:
-                self.bytes -= self._kept.popitem(last=False)[1][1]
 
 
 def statistics_of(build: Build, ask: BoundQuestion) -> pd.DataFrame:
@@ -252,7 +213,7 @@ def _kept_by(
     if of_all is None:
         return None
     key = _key(name, of_all)
-    if (kept.get(key) is not None) if key in kept else Habit.of_every_value:
+    if kept.holds(key) if key in kept else Habit.of_every_value:
         return of_all
     return _by_day(ask, is_short, is_plain, of_every_value=False)
 
