@@ -1,12 +1,14 @@
 """The server warms itself: what its readers ask first is answered before they ask.
 
-A process of its own at the lowest priority opens each page of the newest build as it is opened first, then page by
-page under each single filter, and hands over what was remembered: the very answers that the same questions get, within
-the scope that they were asked in. The next build ends it and begins another. Nothing is written.
+A process of its own at a low priority opens each page of the newest build as it is opened first, then page by page
+under each single filter, and hands over what was remembered: the very answers that the same questions get, within the
+scope that they were asked in. The next build ends it and begins another. Where the pages take long, readers stay with
+the build before until they are ready. Nothing is written.
 """
 
 import gc
 import importlib
+import math
 import os
 import pkgutil
 import subprocess
@@ -22,6 +24,7 @@ from typing import Any
 
 from dashboard import app_pages
 from dashboard.shared import access, filters, places, queries
+from dashboard.shared.builds import SEEN
 from dashboard.shared.memory import MEMORY
 from pipelines.access import OWNER, Reader, load_readers
 from pipelines.cli.pages import environment
@@ -31,7 +34,9 @@ from pipelines.metrics.sums import Habit
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
 
-LOOK_S = 2.0  # between two looks at which build readers see
+LOOK_S = 2.0  # between two looks at which build is the newest
+SOON_S = 60.0  # that the pages of a build may take for readers to go over to the next one at once
+LATEST_S = 900.0  # after which readers go over to a newer build though its pages are not ready
 FIRST = ("today", "try-policy")
 """Pages that are opened under each single filter before others are: the lines of numbers and the grid of policies."""
 ADDRESSES = tuple(sheet.address for sheet in places.SHEETS if sheet.place != "settings")
@@ -49,6 +54,10 @@ class Warming:
         self.build_id: str | None = None  # whose questions are all answered
         self.answers = 0
         self._settings, self._addresses = settings, tuple(addresses)
+        self._seen: str | None = None  # the build that readers see
+        self._took_s = 0.0  # until the pages of the build before were ready
+        self._waits_since: float | None = None  # when the first build came that readers do not see yet
+        self._staged: list[tuple[Any, Any]] = []  # what was answered of the build that they do not see yet
 
     def begin(self) -> None:
         """Begin, beside the server, until it ends."""
@@ -63,12 +72,15 @@ class Warming:
             time.sleep(LOOK_S)
 
     def warm(self, build_id: str) -> None:
-        """Have the first questions of a build answered and remember what comes, unless another build takes over.
-
-        It begins with room: what was answered of earlier builds is forgotten.
-        """
-        settings = self._settings
-        MEMORY.forget()
+        """Have the first questions of a build answered and remember what comes, unless another build takes over."""
+        settings, began = self._settings, time.monotonic()
+        self._staged.clear()
+        if self._seen is None or build_id <= self._seen or self._took_s <= SOON_S:  # an earlier one: it was rolled back
+            self._go_over(build_id)
+        else:
+            SEEN.stay(settings.warehouse, self._seen)
+            self._waits_since = self._waits_since or began
+        self._took_s = math.inf
         with subprocess.Popen(
             [sys.executable, "-P", __file__, str(settings.warm_minutes), *self._addresses],
             stdin=subprocess.DEVNULL,
@@ -80,26 +92,48 @@ class Warming:
             told = Connection(os.dup(child.stdout.fileno()), writable=False)
             try:
                 while current_id(settings.warehouse) == build_id:
-                    if told.poll(LOOK_S):
-                        self._take(told.recv())
+                    is_ready = told.poll(LOOK_S) and self._take(told.recv())
+                    if is_ready:
+                        self._took_s = min(self._took_s, time.monotonic() - began)
+                    if is_ready or self._has_waited():
+                        self._go_over(build_id)
             except (EOFError, OSError):  # it came to its end, or was ended amid a word
+                self._took_s = min(self._took_s, time.monotonic() - began)
+                self._go_over(build_id)
                 self.build_id = build_id
             finally:
                 told.close()
                 child.terminate()
         _stays()
 
-    def _take(self, told: tuple[str, Any, Any]) -> None:
+    def _has_waited(self) -> bool:
+        return self._waits_since is not None and time.monotonic() - self._waits_since > LATEST_S
+
+    def _go_over(self, build_id: str) -> None:
+        """Let readers see a build. It begins with room: what was answered of earlier ones is forgotten."""
+        if self._seen != build_id:
+            MEMORY.forget()
+            self._seen = build_id
+        for key, answer in self._staged:
+            MEMORY.keep(key, answer, takes_room=False)
+        self._staged.clear()
+        self._waits_since = None
+        SEEN.go_over(self._settings.warehouse)
+
+    def _take(self, told: tuple[str, Any, Any]) -> bool:
+        """Take what the process hands over; say whether it says that the pages are ready."""
         kind, of, found = told
         if kind == "answer":
-            MEMORY.keep(of, found, takes_room=False)
             self.answers += 1
-            return
-        name, value = found
-        if kind == "sums":
-            handed.take(queries.opened(of), name, value)
-        else:
-            queries.opened(of).cache.setdefault(name, value)
+            if self._waits_since is None:
+                MEMORY.keep(of, found, takes_room=False)
+            else:
+                self._staged.append((of, found))
+        elif kind == "sums":
+            handed.take(queries.opened(of), *found)
+        elif kind == "build":
+            queries.opened(of).cache.setdefault(*found)
+        return kind == "ready"
 
 
 def import_pages() -> None:
@@ -128,31 +162,45 @@ def main() -> None:
     minutes, addresses, warehouse = float(sys.argv[1]), sys.argv[2:], Settings().warehouse
     connection = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what pages print is no answer
-    if hasattr(os, "nice"):
-        os.nice(19)
+    _yield_to_others(10)
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
     Habit.of_every_value = True
     told: dict[queries.Source, set[Hashable]] = {}
-    for source, views in _to_open(warehouse, addresses):
-        _tell_build(connection, source)
-        for address, codes in views:
-            if time.process_time() > 60 * minutes:
-                return
-            opened(address, codes)
-            for sums in handed.hand_over(queries.opened(source), told.setdefault(source, set())):
-                _send(connection, "sums", source, sums)
-        _tell_build(connection, source)
+    for to_open in (_as_opened_first, _under_filters):
+        for source, views in to_open(warehouse, addresses):
+            _tell_build(connection, source)
+            for address, codes in views:
+                if time.process_time() > 60 * minutes:
+                    return
+                opened(address, codes)
+                for sums in handed.hand_over(queries.opened(source), told.setdefault(source, set())):
+                    _send(connection, "sums", source, sums)
+            _tell_build(connection, source)
+        _send(connection, "ready", None, None)
+        _yield_to_others(9)
 
 
-def _to_open(
-    warehouse: Path, addresses: Sequence[str]
-) -> Iterator[tuple[queries.Source, Iterator[tuple[str, dict[str, str]]]]]:
-    """List what is opened, for whom: each page for every scope there is, then single filters of the whole shop.
+def _yield_to_others(more: int) -> None:
+    """Let all other processes go first, by so much more."""
+    if hasattr(os, "nice"):
+        os.nice(more)
+
+
+ToOpen = Iterator[tuple[queries.Source, Iterator[tuple[str, dict[str, str]]]]]
+"""What is opened, for whom: pages, each under filters."""
+
+
+def _as_opened_first(warehouse: Path, addresses: Sequence[str]) -> ToOpen:
+    """List each page for every scope there is."""
+    for reader in readers(warehouse):
+        yield _source_of(reader, warehouse), ((address, {}) for address in addresses)
+
+
+def _under_filters(warehouse: Path, addresses: Sequence[str]) -> ToOpen:
+    """List single filters of the whole shop.
 
     All pages under one value of each filter come before further values, which need little more.
     """
-    for reader in readers(warehouse):
-        yield _source_of(reader, warehouse), ((address, {}) for address in addresses)
     whole = _source_of(OWNER, warehouse)
     first = [address for address in FIRST if address in addresses]
     for some in (first, [address for address in addresses if address not in FIRST]):

@@ -16,11 +16,13 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard import warming
 from dashboard.shared import memory, queries
+from dashboard.shared.builds import SEEN
 from dashboard.shared.memory import MEMORY, Memory, remembered, weight
 from dashboard.shared.turns import Turns
 from dashboard.warming import Warming
 from pipelines import analyses
 from pipelines.access import OWNER
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_id
 from pipelines.warehouse.engine import Build
@@ -194,6 +196,57 @@ def test_a_server_that_warmed_itself_answers_as_the_facts_do(
     MEMORY.forget()
     for key, ((answer, _), _) in by_turns(list(given.items()), 3):
         assert alike(answer, again(key)), key
+
+
+def test_readers_stay_with_a_build_until_the_pages_of_the_next_are_ready(
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where pages take long; who loads sees the newest at once, and so does who asks for it."""
+    home = copy_of_tiny.warehouse
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(home))
+    warmed = Warming(replace(copy_of_tiny, warm_minutes=15), ("close",))
+    first = str(current_id(home))
+    warmed.warm(first)
+    assert (SEEN.id(home), warmed.build_id) == (first, first)
+    second = str(load(copy_of_tiny, rebuild=True).build_id)
+    assert SEEN.id(home) == second != first
+    SEEN.stay(home, first)
+    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=120).run()
+    assert app.session_state["view"].source.build_id == first
+    app.button(key="chip_build").click().run()
+    assert app.session_state["view"].source.build_id == second
+    assert not [b for b in app.button if b.key == "chip_build"]
+    taken, take = list[tuple[str, str | None, int]](), warmed._take
+
+    def noted(told: tuple[str, Any, Any]) -> bool:
+        taken.append((told[0], SEEN.id(home), len(MEMORY)))
+        return take(told)
+
+    monkeypatch.setattr(warmed, "_take", noted)
+    warmed._took_s = warming.SOON_S + 1
+    MEMORY.forget()
+    warmed.warm(second)
+    kinds = [kind for kind, _, _ in taken]
+    before = taken[: kinds.index("ready") + 1]
+    assert {(seen, kept) for _, seen, kept in before} == {(first, 0)}
+    assert {seen for _, seen, _ in taken[len(before) :]} == {second}
+    assert len(MEMORY) >= kinds[: len(before)].count("answer") > 0
+    warmed._took_s = warming.SOON_S + 1
+    monkeypatch.setattr("dashboard.warming.current_id", lambda _: first)  # rolled back
+    warmed.warm(first)
+    assert {seen for _, seen, _ in taken[len(kinds) :]} == {second}  # of the pointer: nobody is kept from it
+    assert not SEEN._stays
+
+
+def test_nobody_waits_for_ever_for_a_build(copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads that come faster than pages are made ready keep readers no longer than the first of them."""
+    warmed = Warming(copy_of_tiny)
+    monkeypatch.setattr(warming.time, "monotonic", lambda: 5_000.0)
+    assert not warmed._has_waited()
+    warmed._waits_since = 5_000.0 - warming.LATEST_S
+    assert not warmed._has_waited()
+    warmed._waits_since -= 1
+    assert warmed._has_waited()
 
 
 def test_each_scope_of_a_reader_is_warmed_and_the_whole_shop_first(copy_of_tiny: Settings) -> None:

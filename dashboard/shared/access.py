@@ -152,9 +152,21 @@ def check(right: str) -> Reader:
 def changed(what: str, right: str = "change") -> Reader:
     """Write down that the reader changes what is everybody's, or theirs; raises AccessError where they may not."""
     reader = check(right)
+    if right == "change":
+        see_newest()
     if is_on():
         audit.note(Settings(), "changed", reader, what, DOOR)
     return reader
+
+
+def see_newest() -> None:
+    """Let this session see each new build at once: who loads wants to see what came of it."""
+    st.session_state["sees_newest"] = True
+
+
+def sees_newest() -> bool:
+    """Say whether this session sees each new build before its pages are ready."""
+    return bool(st.session_state.get("sees_newest"))
 
 
 def saved(*what: str) -> Reader:

@@ -1,6 +1,7 @@
-"""Builds that this server reads: each is opened once, and let go of when readers have gone over to a newer one.
+"""Builds that this server reads: which one readers see, and those that are open.
 
-A build that is open holds its file, even one that later loads have dropped from the disk, and what was read of it.
+Each is opened once, and let go of when readers have gone over to a newer one. A build that is open holds its file, even
+one that later loads have dropped from the disk, and what was read of it.
 """
 
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from pipelines.load import within
 from pipelines.metrics import EVERYTHING, Scope
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_id
+from pipelines.warehouse.build import current_id, is_there
 from pipelines.warehouse.engine import Build
 
 MOST = 12  # open at once: of each scope that somebody reads within, one
@@ -26,6 +27,26 @@ class Source:
     warehouse: Path
     build_id: str
     scope: Scope = EVERYTHING
+
+
+class Seen:
+    """Which build readers see: the newest, or the one that they stay with until the pages of the newest are ready."""
+
+    def __init__(self) -> None:
+        self._stays: dict[Path, str] = {}
+
+    def id(self, warehouse: Path) -> str | None:
+        """Give the id of the build that readers see; None before the first one."""
+        stays = self._stays.get(warehouse.absolute())
+        return stays if stays is not None and is_there(warehouse, stays) else current_id(warehouse)
+
+    def stay(self, warehouse: Path, build_id: str) -> None:
+        """Let readers stay with a build that a newer one has followed, for as long as it is kept."""
+        self._stays[warehouse.absolute()] = build_id
+
+    def go_over(self, warehouse: Path) -> None:
+        """Let readers see the newest build."""
+        self._stays.pop(warehouse.absolute(), None)
 
 
 class Open:
@@ -59,7 +80,7 @@ class Open:
     def _let_go(self, now: float) -> None:
         """Let go of earlier builds that nobody asks for; who still reads one holds it until they have read."""
         for source, (_, at) in list(self._held.items()):
-            if now - at > IDLE_S and source.build_id != current_id(source.warehouse):
+            if now - at > IDLE_S and source.build_id != SEEN.id(source.warehouse):
                 del self._held[source]
 
     def clear(self) -> None:
@@ -68,4 +89,4 @@ class Open:
             self._held.clear()
 
 
-OPEN = Open()
+SEEN, OPEN = Seen(), Open()

@@ -10,10 +10,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
-from dashboard.shared.builds import Source
+from dashboard.shared.builds import SEEN, Source
 from dashboard.shared.filters import View
 from pipelines.errors import WarehouseMissing
-from pipelines.warehouse.build import current_id, is_there
+from pipelines.warehouse.build import is_there
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,5 +35,5 @@ def renewed(part: Callable[Concatenate[View, P], T]) -> Callable[Concatenate[Vie
 
 def again(source: Source) -> None:
     """Draw the page anew where its build is gone and readers see another one by now; else nothing."""
-    if source.build_id != current_id(source.warehouse) and not is_there(source.warehouse, source.build_id):
+    if source.build_id != SEEN.id(source.warehouse) and not is_there(source.warehouse, source.build_id):
         st.rerun()

@@ -12,18 +12,19 @@ import streamlit as st
 
 from dashboard.i18n import Words, inert
 from dashboard.shared import access, address, places, queries
+from dashboard.shared.builds import SEEN
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.people import saved_views
 from pipelines.people.saved_views import SavedView
 from pipelines.settings import Settings
-from pipelines.warehouse.build import is_there
+from pipelines.warehouse.build import current_id, is_there
 
 BUILD = "build"
 _PINNED = "pinned_build"
 
 
 def source(warehouse: Path, words: Words) -> queries.Source:
-    """Name the build of the page: the newest, or the one that the address is pinned to; say where that one is gone."""
+    """Name the build of the page: that of all readers, or one that the address is pinned to; say where it is gone."""
     taken = address.given(BUILD)
     if taken is not None:
         st.session_state[_PINNED] = taken[0] if taken else None
@@ -38,12 +39,12 @@ def source(warehouse: Path, words: Words) -> queries.Source:
             pass
         st.session_state[_PINNED] = None
         st.warning(words("share.gone"), icon=":material/link_off:")
-    return queries.source(warehouse)
+    return queries.source(warehouse, None if access.sees_newest() else SEEN.id(warehouse))
 
 
 def controls(words: Words, asked: queries.Source, *, is_narrow: bool) -> None:
     """Show what the view is pinned to, the saved views, and a place for the link to share, which `fill` fills."""
-    if st.session_state.get(_PINNED):
+    if st.session_state.get(_PINNED) or asked.build_id != current_id(asked.warehouse):
         st.button(
             words("share.pinned", at=_made_at(words, asked.build_id)),
             key="chip_build",
@@ -69,6 +70,7 @@ def _made_at(words: Words, build_id: str) -> str:
 
 def _unpin() -> None:
     st.session_state[_PINNED] = None
+    access.see_newest()
 
 
 def fill(words: Words) -> None:

@@ -29,6 +29,7 @@ import numpy as np
 
 from dashboard.i18n import Words
 from dashboard.shared import places
+from dashboard.warming import LATEST_S
 from pipelines.cli.pages import command, environment
 from pipelines.load import load
 from pipelines.sample import write_sample
@@ -45,7 +46,7 @@ EVERY_S = 120  # between two loads: an hour, told thirty times as fast
 SESSIONS, BROWSERS = 50, 5
 ORDERS, RETURNS = 500, 200  # of a load
 WARM_MINUTES = "30"  # as it is unless somebody says so: tests set another
-WARM_S = 120.0  # that the server has before anybody comes
+WARM_S = 600.0  # that the server has before anybody comes, who does not come all at once when it has just begun
 LOOKS = (0.2, 0.5, 1.0)  # of the time: when the memory is read
 MOST_GROWTH = 256 << 20  # bytes, from half of the time to its end: what a server may remember
 MOST_GONE = 2  # files of builds that were dropped, and that the server holds open
@@ -92,8 +93,8 @@ class Crowd:
 
     @property
     def stale(self) -> list[View]:
-        """List the views that were drawn from an older build than the one that there was when they were asked for."""
-        return [view for view in self.views if view.build_id and view.build_id < self.built_at(view.began)]
+        """List the views that were drawn from an older build than readers may stay with when they asked for them."""
+        return [view for view in self.views if view.build_id and view.build_id < self.built_at(view.began - LATEST_S)]
 
     @property
     def wrong(self) -> list[str]:
@@ -254,7 +255,7 @@ def of(settings: Settings, folder: Path, minutes: float, every_s: float, session
     crowd = Crowd(settings, minutes, every_s, folder / "log")
     over = threading.Event()
     with _served(crowd) as (address, server):
-        time.sleep(min(WARM_S, 12 * minutes))
+        time.sleep(min(WARM_S, 12 * minutes) if minutes < 10 else WARM_S)
         crowd.began = time.monotonic()
         crowd.published.append((crowd.began, str(current_id(settings.warehouse))))
         end = crowd.began + 60 * minutes
@@ -308,10 +309,11 @@ def _said(crowd: Crowd, size: str, sessions: int, browsers: int) -> Iterator[Cla
     yield Claim(
         f"{who} for {crowd.minutes:g} minutes at {size}, while loads publish: errors on pages, in sockets and in the"
         " server's log",
-        f"0, and every reader is shown the newest build; a load every {crowd.every_s:g} s",
+        f"0, and no reader is shown an older build than the newest of {LATEST_S / 60:g} minutes before; a load every"
+        f" {crowd.every_s:g} s",
         f"{len(wrong)} and {len(logged)} in {views:,} views; {loads} builds published, {len(seen)} builds seen,"
         f" {len(stale)} views of an older one",
-        not wrong and not logged and not stale and loads > 0 and len(seen) > 1,
+        not wrong and not logged and not stale and loads > 0 and (len(seen) > 1 or 60 * crowd.minutes <= LATEST_S),
     )
     for name, is_ours in (("A session's view", False), ("A browser's view", True)):
         every = [view for view in crowd.views if view.kind != "socket"]
