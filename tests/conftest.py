@@ -375,7 +375,6 @@ FITTED = {
 """Steps of a load that fit what is to come."""
 OTHERS = {
     estimate.promises: "promises",
-    estimate.lanes: "lanes",
     estimate.leg_cost: "legs",
     estimate.return_cost: "returns",
     estimate.goods: "avoided",
