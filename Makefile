@@ -7,6 +7,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-versio
 	--generate-hashes --no-header --no-annotate
 ARGS ?=
 ONLY ?=
+unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile the product anew
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench evidence lock audit clean
@@ -20,11 +21,10 @@ demo: .venv/runtime  ## make a sample shop, load it and open the pages (ARGS="--
 test: .venv/dev  ## run the tests (ARGS="tests/test_cli.py -x" is passed on)
 	OMP_NUM_THREADS=1 BACKHAUL_CHROMIUM="$$(.ci/browser)" $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: .venv/dev  ## check style, formatting, types and what bandit knows of security
+lint: .venv/dev  ## check style, formatting, types and rules of security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --configfile bandit.yaml --recursive models pipelines dashboard
 
 bench: .venv/dev .venv/bench/made  ## time loads, metrics and peers against DuckDB by hand (ARGS="--orders 300000 --write")
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -37,9 +37,10 @@ lock: .venv/dev  ## resolve pyproject.toml anew into the two lock files
 	$(LOCK) --upgrade --output-file requirements.lock
 	$(LOCK) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
-audit: .venv/dev  ## ask OSV, the register of published faults, about every pinned package
+audit: .venv/dev  ## ask OSV, the register of published faults, about every pinned package; bandit about our lines
 	$(PIP) install uv
 	$(BIN)/python -m tests.audit $(ARGS)
+	$(BIN)/bandit --quiet --configfile bandit.yaml --recursive models pipelines dashboard
 
 clean:  ## remove the environment and caches; a warehouse is never touched
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

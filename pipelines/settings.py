@@ -89,9 +89,9 @@ def is_running(process: int) -> bool:
 def _named(prefix: str) -> dict[str, str]:
     """Give the variables that begin with a prefix, by the rest of their name: `FR_SHOP` is `fr-shop`."""
     return {
-        name.removeprefix(prefix).lower().replace("_", "-"): value
-        for name, value in os.environ.items()
-        if name.startswith(prefix) and value
+        name.removeprefix(prefix).lower().replace("_", "-"): os.environ[name]
+        for name in os.environ
+        if name.startswith(prefix) and os.environ[name]
     }
 
 
@@ -122,6 +122,11 @@ def _counted(name: str, what: str) -> int | None:
     return int(text)
 
 
+def oidc_issuer() -> str:
+    """Give the address whose sign-in is believed: none, and nobody signs in."""
+    return os.environ.get("BACKHAUL_OIDC_ISSUER", "").rstrip("/")
+
+
 @dataclass(frozen=True)
 class Settings:
     """The choices of one run.
@@ -148,7 +153,7 @@ class Settings:
     dashboard_token: str = field(default_factory=lambda: os.environ.get("BACKHAUL_TOKEN", ""), repr=False)
     raw_days: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_RAW_DAYS", "0")))
     public_url: str = field(default_factory=lambda: os.environ.get("BACKHAUL_URL", "").rstrip("/"))
-    oidc_issuer: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_ISSUER", "").rstrip("/"))
+    oidc_issuer: str = field(default_factory=oidc_issuer)
     oidc_client: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_CLIENT", ""))
     oidc_secret: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_SECRET", ""), repr=False)
     oidc_groups: str = field(default_factory=lambda: os.environ.get("BACKHAUL_OIDC_GROUPS", "groups"))

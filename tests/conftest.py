@@ -16,22 +16,25 @@ Six orders, four returns, one refund without goods, one exchange, one lost parce
 """
 
 import csv
+import fcntl
 import gc
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import duckdb
 import hypothesis
 import pytest
 from filelock import FileLock
 
 from pipelines import alerts, cli, estimate
-from pipelines.load import load
+from pipelines.load import checks, load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -71,6 +74,14 @@ LONGEST = (
 """Files of tests that take longest, in this order: begun first, none of them is left to one worker at the end."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect one worker after the other: what the first one compiles, the others read."""
+    with Path(__file__).open("rb") as own:
+        fcntl.flock(own, fcntl.LOCK_EX)
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """Begin with the longest files, leave out what the proofs run; the order within a file stays."""
     ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
@@ -95,7 +106,8 @@ def light_runs() -> Iterator[None]:
     from tests import pages
 
     config.set_option("runner.postScriptGC", False)
-    with pages.compiled_once():
+    config.set_option("browser.gatherUsageStats", False)  # as the pages are served
+    with pages.lightly_run():
         yield
 
 
@@ -331,7 +343,9 @@ MAKING: list[str] = []
 
 
 def left_out(step: Callable[..., Any], nothing: Any = None) -> Callable[..., Any]:
-    """Give a step of a load that is left out, but for what is made whole."""
+    """Give a step of a load that is left out, but for what is made whole; the proofs leave nothing out."""
+    if turns.IS_WHOLE:
+        return step
     return lambda *args, **options: step(*args, **options) if MAKING else nothing
 
 
@@ -351,27 +365,54 @@ def every_step() -> Iterator[None]:
     MAKING.remove("a test")
 
 
-@pytest.fixture(scope="module")
-def facts_alone(no_rules: None) -> Iterator[None]:
-    """Let loads make facts and no estimates: a quarter of what they take, for tests that look at facts alone.
+FITTED = {
+    estimate.late_refund: "late_refunds",
+    estimate.breach: "breach_risk",
+    estimate.stage_pace: "stage_pace",
+    estimate.curves: "rates",
+    estimate.probability: "probability",
+}
+"""Steps of a load that fit what is to come."""
+OTHERS = {
+    estimate.promises: "promises",
+    estimate.leg_cost: "legs",
+    estimate.return_cost: "returns",
+    estimate.goods: "avoided",
+}
 
-    Of shops without a leg: each has an estimate, or a load is refused.
-    """
-    steps = {
-        estimate.promises: "promises",
-        estimate.late_refund: "late_refunds",
-        estimate.breach: "breach_risk",
-        estimate.stage_pace: "stage_pace",
-        estimate.lanes: "lanes",
-        estimate.leg_cost: "legs",
-        estimate.return_cost: "returns",
-        estimate.goods: "avoided",
-        estimate.curves: "rates",
-        estimate.probability: "probability",
-    }
+
+@contextmanager
+def without(steps: dict[ModuleType, str]) -> Iterator[None]:
+    """Leave steps out of every load but of what is made whole."""
     with pytest.MonkeyPatch.context() as patched:
         for module, name in steps.items():
             patched.setattr(module, name, left_out(getattr(module, name)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def nothing_fitted(no_rules: None) -> Iterator[None]:
+    """Let loads fit nothing of what is to come, a quarter of what they take: promises, legs and costs are there."""
+    with without(FITTED):
+        yield
+
+
+def _of_facts(connection: duckdb.DuckDBPyConnection, *, is_increment: bool = False) -> list[checks.Result]:
+    """Run the checks that look at no estimate."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checks, "CHECKS", tuple(c for c in checks.CHECKS if "estimate_" not in c.sql))
+        return _run_checks(connection, is_increment=is_increment)
+
+
+_run_checks = checks.run
+
+
+@pytest.fixture(scope="module")
+def facts_alone(no_rules: None) -> Iterator[None]:
+    """Let loads make facts and no estimates: two fifths of what they take, for tests that look at facts alone."""
+    with pytest.MonkeyPatch.context() as patched, without(FITTED | OTHERS):
+        if not turns.IS_WHOLE:
+            patched.setattr(checks, "run", lambda *a, **k: (_run_checks if MAKING else _of_facts)(*a, **k))
         yield
 
 

@@ -34,7 +34,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
 from tests.conftest import fresh
-from tests.pages import ADDRESSES, compiled_once, turn
+from tests.pages import ADDRESSES, lightly_run, turn
 from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
@@ -303,7 +303,7 @@ def open_pages(
             make("csv", language)
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
-        stack.enter_context(compiled_once())
+        stack.enter_context(lightly_run())
         if rows:
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)

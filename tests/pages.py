@@ -1,13 +1,16 @@
 """Open a page of the app in a test, by its address, and read the lines of Today."""
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from html import unescape
 from unittest.mock import patch
 
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 from streamlit.testing.v1 import AppTest, app_test, local_script_runner
+from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from dashboard.shared import places
 
@@ -20,12 +23,26 @@ WITHOUT_NUMBERS = {
 COMPILED = ScriptCache()
 
 
+_scanned = functools.cache(manifest_scanner.scan_component_manifests)
+_looked_for_the_end = local_script_runner.require_widgets_deltas
+
+
+def _ended(runner: LocalScriptRunner, timeout: float) -> None:
+    """Wait for the end of a run as AppTest does, but without looking a thousand times a second."""
+    if runner._script_thread is not None:
+        runner._script_thread.join(timeout)
+    if not runner.script_stopped():
+        _looked_for_the_end(runner, 0)
+
+
 @contextmanager
-def compiled_once() -> Iterator[None]:
-    """Keep the scripts of the pages as they are compiled: each run of AppTest would compile them anew."""
+def lightly_run() -> Iterator[None]:
+    """Keep the scripts of the pages as they are compiled, and what AppTest looks for among installed packages."""
     with ExitStack() as stack:
         for runner in (app_test, local_script_runner):
             stack.enter_context(patch.object(runner, "ScriptCache", lambda: COMPILED))
+        stack.enter_context(patch.object(manifest_scanner, "scan_component_manifests", _scanned))
+        stack.enter_context(patch.object(local_script_runner, "require_widgets_deltas", _ended))
         yield
 
 

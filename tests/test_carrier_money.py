@@ -14,7 +14,7 @@ from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("nothing_fitted")
 
 INVOICES = [
     {

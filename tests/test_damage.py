@@ -41,7 +41,7 @@ from tests.damages import (
 from tests.disturbed import sentences
 from tests.turns import by_turns, left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
 

@@ -25,7 +25,7 @@ from pipelines.warehouse import state, state_tables
 from tests.disturbed import FOR_EVER, failing, jumping, sentences
 from tests.turns import IS_WHOLE, left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
 VERBS: dict[str, tuple[int, Sequence[str]]] = {  # how many of its calls on the disk fail in turn, and the words

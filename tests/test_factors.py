@@ -19,7 +19,7 @@ from pipelines.settings import Settings, data_path
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("nothing_fitted")
 
 ROW = dict.fromkeys(COLUMNS, "") | {
     "factor_id": "glec.van",

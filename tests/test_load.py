@@ -31,7 +31,7 @@ from pipelines.warehouse import build, schema, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
 from tests.turns import by_turns, left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("nothing_fitted")
 
 Shop = dict[str, list[dict[str, str]]]
 

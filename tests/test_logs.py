@@ -16,7 +16,7 @@ from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_load import assert_same, part, tables
 from tests.turns import left_to_proofs
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 _EVERY = sorted({str(row["order_id"]) for row in TINY_SHOP["order_line"]})
 PARTS = [set(_EVERY[n::4]) for n in range(4)]  # orders of four loads

@@ -28,7 +28,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, state, state_tables
 from tests.disturbed import FOR_EVER, failing, no_file_larger_than
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("facts_alone")
 
 LINE = TINY_SHOP["order_line"][0]
 HEADER = ",".join(LINE)

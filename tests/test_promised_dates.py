@@ -18,7 +18,7 @@ from pipelines.warehouse.rules import promise_state
 from pipelines.warehouse.star import STAR
 from tests.conftest import fresh, write_rows
 
-pytestmark = pytest.mark.usefixtures("no_rules")
+pytestmark = pytest.mark.usefixtures("nothing_fitted")
 
 MAPPING = """
 name: rows
@@ -320,6 +320,7 @@ def test_stages_in_a_wrong_order_are_no_waits(settings: Settings, tmp_path: Path
         assert "have dates out of order" in waited["reason"]
 
 
+@pytest.mark.usefixtures("every_step")
 def test_the_law_is_judged_where_refunds_are_recorded(tmp_path: Path) -> None:
     """A shop whose files tell of no refund keeps and breaks no refund date; the first refund brings all of them."""
     orders = [

@@ -29,7 +29,7 @@ from pipelines.warehouse.scope import Scope
 from pipelines.warehouse.star import STAR
 from tests import every_part, two_markets
 from tests.any_shop import Delivery, write
-from tests.conftest import fresh
+from tests.conftest import copied, fresh
 from tests.turns import IS_WHOLE, by_turns
 from tests.two_markets import MARK
 
@@ -46,9 +46,9 @@ def loaded(folder: Path, shop: dict[str, pd.DataFrame]) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def both(markets_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The shop of both markets, loaded."""
-    return loaded(tmp_path_factory.mktemp("both"), two_markets.whole())
+    return copied(markets_settings, tmp_path_factory.mktemp("both"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def french(both: Settings) -> Iterator[Build]:
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
     """A shop that never heard of Germany."""
-    settings = loaded(tmp_path_factory.mktemp("france"), two_markets.of_france(two_markets.whole()))
+    settings = loaded(tmp_path_factory.mktemp("france"), two_markets.of_france(two_markets.whole(60)))
     with within.opened(settings) as found:
         yield found
 
@@ -215,7 +215,7 @@ def test_a_shop_and_a_market_keep_to_rows_of_both(both: Settings) -> None:
 
 def test_what_both_markets_share_is_shared_out_before_it_is_cut(tmp_path: Path) -> None:
     """A round of both: each leg keeps its part, and the parts of both markets are the whole."""
-    settings = loaded(tmp_path, two_markets.shared(two_markets.whole()))
+    settings = loaded(tmp_path, two_markets.shared(two_markets.whole(60)))
     kg: dict[str, float] = {}
     for name, scope in {"all": Scope(), "FR": FRANCE, "DE": Scope.of(markets=["DE"])}.items():
         with within.opened(settings, scope) as build:

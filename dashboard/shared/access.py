@@ -18,7 +18,7 @@ from dashboard.shared.sessions import SESSIONS, digest
 from dashboard.shared.theme import first_button
 from pipelines.access import OWNER, Reader, Readers, audit, load_readers
 from pipelines.errors import AccessError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, oidc_issuer
 from pipelines.why import why
 
 DOOR = "pages"
@@ -29,7 +29,7 @@ LOOK_S = 10.0  # between two looks of an open page at whether its reader is sign
 
 def is_on() -> bool:
     """Say whether readers sign in."""
-    return bool(Settings().oidc_issuer)
+    return bool(oidc_issuer())
 
 
 def enter(words: Words) -> None:

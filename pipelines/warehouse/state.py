@@ -261,19 +261,20 @@ def _is_wal(file: Path) -> bool:
 
 def _reader(file: Path) -> Engine:
     """Open the file for reading: as it is, or a copy in memory that has what this version has more."""
+    is_there = file.exists()
+    if is_there:
+        as_it_is = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
+        with as_it_is.connect() as connection:
+            if not _is_older(connection, file):
+                return as_it_is
+        as_it_is.dispose()
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     engine = create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
-    if not file.exists():
+    if is_there:
+        memory.deserialize(state_steps.once(file, lambda: _brought_up(file)))
+    else:
         with engine.begin() as connection:
             state_steps.bring_up(connection)
-        return engine
-    as_it_is = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
-    with as_it_is.connect() as connection:
-        if not _is_older(connection, file):
-            memory.close()
-            return as_it_is
-    as_it_is.dispose()
-    memory.deserialize(state_steps.once(file, lambda: _brought_up(file)))
     return engine
 
 
