@@ -91,7 +91,7 @@ kept by others and how many sizes above their buyers' own they were.
 
 def logit(rate: ArrayLike) -> Array:
     """Give the logit of rates, held within 1e-6 of their bounds."""
-    inside = np.clip(np.asarray(rate, dtype=np.float64), 1e-6, 1 - 1e-6)
+    inside = np.minimum(np.maximum(np.asarray(rate, dtype=np.float64), 1e-6), 1 - 1e-6)
     return np.asarray(np.log(inside / (1 - inside)))
 
 
@@ -106,53 +106,64 @@ def features_of(counts: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], dict
     late = (c["late_y"] + LEVEL_LINES * shop) / (c["late_n"] + LEVEL_LINES)
     market = _shrunk(c, "market", shop, 100)
     item = _shrunk(c, "item", market, 15)
-    level = logit(market) - logit(shop) + logit(late)
-    of_item = logit(item) - logit(market)
-    customer = np.log((c["customer_y"] + 4 * shop) / (c["customer_e"] + 4 * shop))
+    of_market, of_style = logit(market), logit(item)
+    level = of_market - logit(shop) + logit(late)
+    of_item = of_style - of_market
+    some = 4 * shop
+    more = (c["customer_y"] + some) / (c["customer_e"] + some)
+    in_category = (c["customer_category_y"] + some) / (c["customer_category_e"] * more + some)
     gap = _gap(c)
-    price = np.log1p(np.maximum(c["net"], 0) / np.maximum(c["units"], 1))
-    full = np.maximum(c["net"], 0) + np.maximum(c["discount"], 0)
+    net, discount, units = np.maximum(c["net"], 0), np.maximum(c["discount"], 0), np.maximum(c["units"], 1)
+    price = _log1p(net / units)
+    full = net + discount
     with np.errstate(invalid="ignore", divide="ignore"):
-        given = np.where(full > 0, np.maximum(c["discount"], 0) / full, 0.0)
-    angle = 2 * np.pi * c["month_no"] / 12
+        given = np.where(full > 0, discount / full, 0.0)
+    month = c["month_no"].astype(np.intp)
     found = {
         "market_rate": level,
         "item_rate": of_item,
-        "size_rate": logit(_shrunk(c, "size", item, 10)) - logit(item),
-        "colour_rate": logit(_shrunk(c, "colour", item, 10)) - logit(item),
+        "size_rate": logit(_shrunk(c, "size", item, 10)) - of_style,
+        "colour_rate": logit(_shrunk(c, "colour", item, 10)) - of_style,
         "brand_rate": np.log((c["brand_y"] + 30 * shop) / (c["brand_e"] + 30 * shop)),
         "word_rate": c["word_rate"],
-        "item_known": np.log1p(c["item_n"]),
-        "customer_rate": customer,
-        "customer_category_rate": np.log(
-            (c["customer_category_y"] + 4 * shop) / (c["customer_category_e"] * np.exp(customer) + 4 * shop)
-        ),
-        "customer_lines": np.log1p(c["customer_n"]),
-        "customer_pace": np.log1p(c["pace"]),
-        "customer_pause": np.where(np.isfinite(c["pause"]), np.log1p(np.nan_to_num(c["pause"])), 0.0),
+        "item_known": _log1p(c["item_n"]),
+        "customer_rate": np.log(more),
+        "customer_category_rate": np.log(in_category),
+        "customer_lines": _log1p(c["customer_n"]),
+        "customer_pace": _log1p(c["pace"]),
+        "customer_pause": np.where(np.isnan(c["pause"]), 0.0, _log1p(c["pause"])),
         "size_gap": np.abs(gap),
         "size_up": gap,
-        "size_known": np.log1p(c["kept_n"]),
+        "size_known": _log1p(c["kept_n"]),
         "several_sizes": (c["sizes"] > 1).astype(np.float64),
         "same_style": np.log(np.maximum(c["style_lines"], 1)),
         "several_colours": (c["colours"] > 1).astype(np.float64),
         "same_category": np.log(np.maximum(c["category_lines"], 1)),
         "basket": np.log(np.maximum(c["lines"], 1)),
-        "basket_value": np.log1p(np.maximum(c["basket_net"], 0)),
+        "basket_value": _log1p(np.maximum(c["basket_net"], 0)),
         "price": price,
-        "relative_price": np.where(np.isfinite(c["market_price"]), price - np.nan_to_num(c["market_price"]), 0.0),
+        "relative_price": np.where(np.isnan(c["market_price"]), 0.0, price - c["market_price"]),
         "discount": given,
-        "units": np.log(np.maximum(c["units"], 1)),
+        "units": np.log(units),
         "is_gift": c["is_gift"],
         "is_store": c["is_store"],
         "window": np.log(np.maximum(c["window_days"], 1)),
-        "fee": np.log1p(np.maximum(c["fee"], 0)),
-        "delivery_days": np.log1p(np.maximum(c["delivery_days"], 0)),
-        "month_sin": np.sin(angle),
-        "month_cos": np.cos(angle),
+        "fee": _log1p(np.maximum(c["fee"], 0)),
+        "delivery_days": _log1p(np.maximum(c["delivery_days"], 0)),
+        "month_sin": np.take(_SIN, month, mode="clip"),
+        "month_cos": np.take(_COS, month, mode="clip"),
     }
     rates = {"shop": late, "market": _expit(level), "product": _expit(level + of_item)}
     return found, rates
+
+
+_ANGLES = 2 * np.pi * np.arange(13) / 12
+_SIN, _COS = np.sin(_ANGLES), np.cos(_ANGLES)  # of a month's number
+
+
+def _log1p(x: Array) -> Array:
+    """Give log of 1 + x; of counts and amounts, which are 0 or far from it, as exact as numpy's slower log1p."""
+    return np.asarray(np.log(1.0 + x))
 
 
 def _expit(x: Array) -> Array:

@@ -58,6 +58,25 @@ class ReturnProbability:
                 total += weight * matrix[:, place]
         return total
 
+    def margins(self, features: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Give each line's logit, and that of the line had its product been usual; `features` holds a column each.
+
+        They are `margin` of the matrix and of its `usual_product`, bit by bit; of the logistic regression no matrix
+        is made.
+        """
+        if self.trees:
+            x = matrix_of(features)
+            return self.margin(x), self.margin(usual_product(x))
+        level = features[LEVEL] + self.intercept
+        total, usual = np.zeros(level.size), np.zeros(level.size)
+        for name, weight in zip(FEATURES, self._weights(), strict=True):
+            if weight:
+                part = weight * features[name]
+                total += part
+                if name not in OF_PRODUCT:
+                    usual += part
+        return level + self.slope * total, level + self.slope * usual
+
     def _weights(self) -> Array:
         return np.array([self.coefficients.get(f, 0.0) if f != LEVEL else 0.0 for f in FEATURES])
 

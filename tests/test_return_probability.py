@@ -192,6 +192,9 @@ def test_a_model_is_read_back_whole_and_says_why(kind: str) -> None:
         mean = model.margin(np.array([[model.reference[f] for f in FEATURES]]))
         assert sum(part for _, part in parts) == pytest.approx(float(model.margin(high)[0] - mean[0]), abs=1e-9)
     assert usual_product(high)[0, FEATURES.index("item_rate")] == 0
+    both = model.margins(dict(zip(FEATURES, lines.x[:50].T, strict=True)))  # by columns, as lines of a load are scored
+    assert [m.tolist() for m in both] == [model.margin(x).tolist() for x in (lines.x[:50], usual_product(lines.x[:50]))]
+    assert both[0].tolist() != both[1].tolist()
 
 
 @pytest.fixture
@@ -320,6 +323,18 @@ def test_some_lines_are_counted_as_all_are(build: duckdb.DuckDBPyConnection) -> 
 
 def scores(build: duckdb.DuckDBPyConnection) -> dict[int, float]:
     return dict(build.execute("SELECT order_line_key, probability FROM estimate_return_probability").fetchall())
+
+
+def test_lines_are_scored_alike_however_many_are_written_at_once(
+    build: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probability(build, Settings(), "TRUE")
+    found = scores(build)
+    build.execute("DELETE FROM estimate_return_probability")
+    monkeypatch.setattr("pipelines.estimate.probability._WRITTEN", 1_000)
+    probability(build, Settings(), "order_line_key IN (SELECT order_line_key FROM fact_order_line)")
+    assert scores(build) == found
+    assert len(found) > 10_000
 
 
 def test_probability_is_fitted_once_and_recorded(build: duckdb.DuckDBPyConnection) -> None:

@@ -17,8 +17,8 @@ import scipy  # loads its parts when they are first asked for
 from numpy.typing import NDArray
 
 from models.model_judgement import FEWEST_LINES, MOST_LEVEL_SD, MOST_WHOLE, Leak
-from models.return_features import COUNTS, FEWEST_KNOWN, features_of, matrix_of
-from models.return_probability import Lines, ReturnProbability, usual_product
+from models.return_features import COUNTS, FEWEST_KNOWN, LEVEL, features_of, matrix_of
+from models.return_probability import Lines, ReturnProbability
 from pipelines.estimate.probability_counts import LABEL_LAG_DAYS, counts, forget
 from pipelines.estimate.probability_leaks import rewritten
 from pipelines.estimate.probability_state import keep
@@ -29,7 +29,8 @@ from pipelines.why import why
 
 REFIT_DAYS = 28
 _SAMPLE = 150_000
-_BATCH = 100_000
+_BATCH = 16_384  # lines read and scored at once: their columns stay near the processor
+_WRITTEN = 1_000_000  # lines written at once: the database moves smaller parts twice
 _FEWEST_RETURNS = 500
 _CUTS = ("country", "category", "customer")
 _Array = NDArray[np.float64]
@@ -127,17 +128,15 @@ def _is_fresh(connection: duckdb.DuckDBPyConnection, source: str, until: datetim
     return bool(found[0][0])
 
 
-def batches(connection: duckdb.DuckDBPyConnection, where: str) -> Iterator[dict[str, Any]]:
-    """Give the keys and counts of counted lines matching `where` in batches of columns, missing numbers as NaN."""
+def batches(connection: duckdb.DuckDBPyConnection, where: str, rows: int = _BATCH) -> Iterator[dict[str, Any]]:
+    """Give the keys and counts of counted lines matching `where`, so many at once, as columns; missing numbers as NaN.
+
+    A batch is read when it is asked for: until the last one the connection answers nothing else.
+    """
     names = ", ".join(f"{c}::DOUBLE AS {c}" for c in COUNTS)
-    rows = connection.execute("SELECT count(*) FROM probability_count").fetchall()[0][0]
-    for at in range(0, rows, _BATCH):
-        batch = connection.execute(
-            f"SELECT order_line_key, {names} FROM probability_count WHERE rowid >= {at} AND rowid < {at + _BATCH}"
-            f" AND ({where})"
-        ).to_arrow_table()
-        if batch.num_rows:
-            yield {name: column_of(batch.column(name).combine_chunks()) for name in batch.column_names}
+    counted = connection.execute(f"SELECT order_line_key, {names} FROM probability_count WHERE {where}")
+    for batch in counted.to_arrow_reader(rows):
+        yield dict(zip(batch.schema.names, map(column_of, batch.columns), strict=True))
 
 
 def column_of(column: pa.Array) -> Any:
@@ -148,26 +147,34 @@ def column_of(column: pa.Array) -> Any:
 
 
 def score(connection: duckdb.DuckDBPyConnection, version: Version, where_line: str) -> None:
-    """Insert the probabilities of counted lines that know enough, batch by batch."""
-    for batch in batches(connection, where_line):
-        features, rates = features_of(batch)
-        x = matrix_of(features)
-        known = np.isfinite(x[:, 0])
-        if not known.any():
+    """Insert the probabilities of counted lines that know enough; those that are written at once are held in memory."""
+    counted = connection.execute("SELECT count(*) FROM probability_count").fetchall()[0][0]
+    for first in range(0, counted, _WRITTEN):
+        some = f"rowid >= {first} AND rowid < {first + _WRITTEN} AND ({where_line})"
+        found = [_scored(batch, version.model) for batch in batches(connection, some)]
+        if not found:
             continue
-        x = x[known]
-        scored = {
-            "order_line_key": batch["order_line_key"][known],
-            "probability": scipy.special.expit(version.model.margin(x)),
-            "buyer_probability": scipy.special.expit(version.model.margin(usual_product(x))),
-            "base_rate": rates["product"][known],
-        }
-        connection.register("scored_line", pa.table(scored))
+        table = pa.table({name: np.concatenate([scored[name] for scored in found]) for name in found[0]})
+        connection.register("scored_line", table)
         connection.execute(
             "INSERT INTO estimate_return_probability BY NAME SELECT *, ? AS model_id FROM scored_line",
             [version.model_id],
         )
         connection.unregister("scored_line")
+
+
+def _scored(lines: dict[str, Any], model: ReturnProbability) -> dict[str, Any]:
+    """Give keys and probabilities of those lines that know enough."""
+    features, rates = features_of(lines)
+    margin, usual = model.margins(features)
+    scored = {
+        "order_line_key": lines["order_line_key"],
+        "probability": scipy.special.expit(margin),
+        "buyer_probability": scipy.special.expit(usual),
+        "base_rate": rates["product"],
+    }
+    known = np.isfinite(features[LEVEL])
+    return scored if known.all() else {name: values[known] for name, values in scored.items()}
 
 
 def lines_of(connection: duckdb.DuckDBPyConnection, where: str) -> tuple[Lines, dict[str, _Array], dict[str, Any]]:

@@ -203,7 +203,7 @@ def of_speed() -> Claim:
         score(connection, version, "TRUE")
         ours = time.process_time() - began
         bare = 0.0
-        for batch in batches(connection, "shop_n >= 200"):
+        for batch in batches(connection, "shop_n >= 200", 100_000):
             x = matrix_of(features_of(batch)[0])
             began = time.process_time()
             version.model.margin(x)
