@@ -3,19 +3,22 @@
 import datetime as dt
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from pipelines import metrics
+from pipelines.errors import UnknownDimension
 from pipelines.metrics import Question, handed, sums
 from pipelines.metrics.bind import bind
+from pipelines.metrics.catalogue import CATALOGUE
 from pipelines.metrics.compiler import PartlyKnown, statement
 from pipelines.metrics.days import Days
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish import waits
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, Kept
 from tests.test_engines import _sorted
 from tests.turns import by_turns
 
@@ -175,6 +178,25 @@ def test_sums_are_handed_from_one_process_to_another(tiny_build: Build, monkeypa
     monkeypatch.setattr(tiny_build, "fetch", lambda _: pytest.fail("it was read again"))
     for key, question, by in asked[:4]:
         metrics.answer(tiny_build, key, question.but(level=0.7), by=by)
+
+
+def test_all_sums_that_metrics_are_made_of_can_be_handed_on(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no name in the catalogue is read again by each process, under every filter."""
+    monkeypatch.setitem(tiny_build.cache, "days", Days())
+    monkeypatch.setitem(tiny_build.cache, "answers", Kept())
+    for one in CATALOGUE:
+        with suppress(PartlyKnown, UnknownDimension):
+            metrics.answer(tiny_build, one.key, Question(where={"country": ["FR"]}, level=0.8))
+    kept = tiny_build.cache["days"]
+    keys = [key for key in kept.names() if kept.holds(key)]
+    assert len(keys) > 60
+    left = []
+    for key in keys:
+        try:
+            assert handed.read(handed.written(key)) == key
+        except KeyError as unnamed:
+            left.append(str(unnamed))
+    assert left == []
 
 
 def test_how_promises_fall_together_is_kept_of_each_metric(tiny_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,10 +267,13 @@ def _trunk_legs(build: Build, question: BoundQuestion) -> pd.DataFrame:
 
 def _keep_it(build: Build, question: BoundQuestion) -> Lever:
     """Let customers keep what costs more to take back than it is worth; they are refunded all the same."""
-    now = LOTS.time(question)
+    of_question = filters(LOTS, question, LOTS.time(question))
     cost = (
         select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))
-        .where(lot_cost.c.component.in_(["return_freight", "handling", "value_loss", "disposal"]))
+        .where(
+            lot_cost.c.component.in_(["return_freight", "handling", "value_loss", "disposal"]),
+            lot_cost.c.return_lot_key.in_(select(lots.c.return_lot_key).where(*of_question)),
+        )
         .group_by(lot_cost.c.return_lot_key)
         .subquery("cost")
     )
@@ -288,7 +291,7 @@ def _keep_it(build: Build, question: BoundQuestion) -> Lever:
                 lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key
             )
         )
-        .where(*filters(LOTS, question, now), cost.c.spent > goods, lots.c.received_at.is_not(None))
+        .where(*of_question, cost.c.spent > goods, lots.c.received_at.is_not(None))
     )
     found = _one(build, query)
     return Lever("keep_it", int(found["n"]), "units", found["kg"], None, found["money"], found["days"], None, ())

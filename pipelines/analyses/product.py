@@ -152,7 +152,8 @@ def product_rates(
     if not is_known(build, "product_return_rate"):
         return pd.DataFrame(columns=columns)
     bound = bind(build, "product_return_rate", _of(question, style_id), by=groups)
-    found = product.exposed(build.fetch(statement(bound)), bound)
+    cells = replace(bound, by=("style_id", "size", "colour"))  # one statement for all three, which the build remembers
+    found = product.exposed(build.fetch(statement(cells)), bound)
     found = product.one_family(found[found["sold"] > 0], groups)
     if not len(found):
         return pd.DataFrame(columns=columns)

@@ -31,7 +31,7 @@ class Packed:
     def frame(self) -> pd.DataFrame:
         """Give the frame as it was."""
         whole, *apart = (bytearray(pa.decompress(part, size, codec="zstd", asbytes=True)) for size, part in self._parts)
-        found: pd.DataFrame = pickle.loads(whole, buffers=apart)  # nosec B301
+        found: pd.DataFrame = pickle.loads(whole, buffers=apart)  # noqa: S301  # nosec B301
         return found
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.sql.expression import FromClause
 from pipelines.metrics.catalogue import CATALOGUE
 from pipelines.metrics.days import Days
 from pipelines.metrics.declare import Measure, Sum
+from pipelines.metrics.sums import BESIDE
 from pipelines.warehouse.engine import Build
 
 NAMED = "named"  # begins the name of an object
@@ -31,6 +32,8 @@ def _names() -> dict[Any, tuple[str, ...]]:
             for at, s in enumerate(s for alternative in m.alternatives for s in alternative):
                 found.setdefault(s, (NAMED, metric.key, m.name, str(at)))
                 found.setdefault(s.base.table, (NAMED, metric.key, m.name, str(at), "table"))
+    for at, m in enumerate(BESIDE):
+        found.setdefault(m, (NAMED, "beside", m.name, str(at)))
     return found
 
 

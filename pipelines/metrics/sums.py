@@ -45,11 +45,19 @@ class Habit:
 
 
 _TOGETHER: dict[frozenset[Measure], tuple[tuple[Measure, ...], ...]] = {}
+BESIDE: dict[Measure, None] = {}
+"""Measures that a metric's finish asks for and no metric names, in the order in which the catalogue declares them."""
 
 
 def together(*several: tuple[Measure, ...]) -> None:
     """Say that measures of the same rows are asked for side by side: who asks for one reads the others in its scan."""
     _TOGETHER.update((frozenset(measures), several) for measures in several)
+    asked_beside(*(m for measures in several for m in measures))
+
+
+def asked_beside(*measures: Measure) -> None:
+    """Say that a metric's finish asks for measures of its own."""
+    BESIDE.update(dict.fromkeys(measures))
 
 
 def statistics_of(build: Build, ask: BoundQuestion) -> pd.DataFrame:

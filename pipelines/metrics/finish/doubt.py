@@ -17,7 +17,7 @@ from models.uncertainty import Bounded, Doubt, Floats, Lognormal, Sampled, Share
 from pipelines.factors import Ledger, Row, factors, number, parameter, parameters
 from pipelines.metrics.declare import BoundQuestion, Finish, Measure
 from pipelines.metrics.finish.shares import groups_of
-from pipelines.metrics.sums import statistics_of
+from pipelines.metrics.sums import asked_beside, statistics_of
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
@@ -335,6 +335,7 @@ def doubted(finish: Finish, part: Measure, whole: Measure | None = None) -> Fini
     `CELL` of its rows. They are asked for where the metric's own sums do not tell cells apart.
     """
     measures = (part,) if whole is None else (part, whole)
+    asked_beside(*measures)
 
     def finishing(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         found = finish(frame, ask, build)
