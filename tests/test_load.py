@@ -631,16 +631,14 @@ def test_a_file_that_cannot_be_read_does_not_block_later_loads(
 
 
 def test_a_log_that_is_read_once_gives_what_one_that_is_looked_at_gives(
-    copy_of_tiny: Settings, tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = write_shop(tmp_path / "later", {"refund": [{**TINY_SHOP["refund"][0], "amount": "61"}]})
     built = []
-    for settings, most, given in (
-        (copy_of_tiny, versions.READ_ONCE, [later]),
-        (fresh(tmp_path / "looked"), -1, [tiny_files, later]),
-    ):
+    for name, most in (("once", versions.READ_ONCE), ("looked", -1)):
+        settings = fresh(tmp_path / name)
         monkeypatch.setattr(versions, "READ_ONCE", most)
-        for files in given:
+        for files in (tiny_files, later):
             load(settings, [files])
         built.append(tables(settings, ("fact_", "dim_", "estimate_")))
     assert_same(*built)
