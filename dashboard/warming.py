@@ -65,11 +65,14 @@ class Warming:
 
     def _watch(self) -> None:
         import_pages()
-        while True:
-            build_id = current_id(self._settings.warehouse)
-            if build_id is not None and build_id != self.build_id:
-                self.warm(build_id)
-            time.sleep(LOOK_S)
+        try:
+            while True:
+                build_id = current_id(self._settings.warehouse)
+                if build_id is not None and build_id != self.build_id:
+                    self.warm(build_id)
+                time.sleep(LOOK_S)
+        finally:  # whatever ends it, nobody stays with an earlier build for ever
+            SEEN.go_over(self._settings.warehouse)
 
     def warm(self, build_id: str) -> None:
         """Have the first questions of a build answered and remember what comes, unless another build takes over."""
@@ -118,7 +121,10 @@ class Warming:
             MEMORY.keep(key, answer, takes_room=False)
         self._staged.clear()
         self._waits_since = None
-        SEEN.go_over(self._settings.warehouse)
+        if self._took_s > SOON_S:  # a newer one is not seen the moment it is published
+            SEEN.stay(self._settings.warehouse, build_id)
+        else:
+            SEEN.go_over(self._settings.warehouse)
 
     def _take(self, told: tuple[str, Any, Any]) -> bool:
         """Take what the process hands over; say whether it says that the pages are ready."""

@@ -80,7 +80,8 @@ class Open:
     def _let_go(self, now: float) -> None:
         """Let go of earlier builds that nobody asks for; who still reads one holds it until they have read."""
         for source, (_, at) in list(self._held.items()):
-            if now - at > IDLE_S and source.build_id != SEEN.id(source.warehouse):
+            home = source.warehouse  # the newest may be made ready meanwhile
+            if now - at > IDLE_S and source.build_id not in (SEEN.id(home), current_id(home)):
                 del self._held[source]
 
     def clear(self) -> None:
