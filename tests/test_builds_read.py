@@ -40,6 +40,11 @@ def test_an_earlier_build_is_let_go_of_when_nobody_asks_for_it(
     clock.at += 10 * builds.IDLE_S  # the newest stays, whoever asks for it
     assert held.get(first).build_id == first.build_id
     assert held.get(second) is newest
+    monkeypatch.setattr(builds, "SEEN", builds.Seen())
+    builds.SEEN.stay(copy_of_tiny.warehouse, first.build_id)
+    clock.at += 10 * builds.IDLE_S  # it is made ready meanwhile: what it was handed is not lost
+    held.get(first)
+    assert held.get(second) is newest
 
 
 def test_what_the_collection_leaves_out_is_collected_when_it_is_used_no_more() -> None:
