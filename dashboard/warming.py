@@ -6,6 +6,7 @@ scope that they were asked in. The next build ends it and begins another. Where 
 the build before until they are ready. Nothing is written.
 """
 
+import functools
 import gc
 import importlib
 import math
@@ -21,6 +22,8 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from pickle import PicklingError  # nosec B403
 from typing import Any
+
+from streamlit.components.v2 import manifest_scanner
 
 from dashboard import app_pages
 from dashboard.shared import access, filters, places, queries
@@ -169,6 +172,9 @@ def main() -> None:
     connection = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what pages print is no answer
     _yield_to_others(10)
+    manifest_scanner.scan_component_manifests = functools.cache(
+        manifest_scanner.scan_component_manifests
+    )  # each page's
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
     Habit.of_every_value = True
     told: dict[queries.Source, set[Hashable]] = {}

@@ -49,14 +49,18 @@ class _Shipping:
     judged: Mapping[str, datetime] = field(default_factory=dict)
 
 
-_CAME_BACK = (
+_SHOWS_NONE = and_(_NEEDS, ~_HAS_LEFT)
+_CAME_BACK = (  # of the few lines that it is asked of
     select(_BACK.c.order_line_key)
-    .where(_BACK.c.confirmed_at.is_not(None), _BACK.c.order_line_key.is_not(None))
+    .where(
+        _BACK.c.confirmed_at.is_not(None),
+        _BACK.c.order_line_key.in_(select(_LINES.c.order_line_key).where(_SHOWS_NONE)),
+    )
     .distinct()
     .subquery("came_back")
 )
 _OF_LINE = (_CAME_BACK, _CAME_BACK.c.order_line_key == _LINES.c.order_line_key)
-_IS_BARE = and_(_NEEDS, ~_HAS_LEFT, _CAME_BACK.c.order_line_key.is_(None))
+_IS_BARE = and_(_SHOWS_NONE, _CAME_BACK.c.order_line_key.is_(None))
 """A line that shows no shipment: none is reported, and nothing of it came back; joined by `_OF_LINE`."""
 
 

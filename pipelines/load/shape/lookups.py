@@ -4,6 +4,9 @@ import duckdb
 
 from pipelines.warehouse.sql import quote
 
+LIES_BY = "country, category, ordered_on"
+"""What lines and returns lie by in a build: a filter on a market or on a kind of goods skips most of their file."""
+
 
 def look_up(connection: duckdb.DuckDBPyConnection, reporting: str, *, is_increment: bool) -> None:
     """Make what facts look up by day and hour: exchange rates and local time."""

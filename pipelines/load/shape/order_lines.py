@@ -3,7 +3,7 @@
 import duckdb
 
 from pipelines.load.shape.as_ordered import as_ordered
-from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
+from pipelines.load.shape.lookups import LIES_BY, hour_join, local_day, rate_sql
 from pipelines.load.shape.return_lines import BACK
 from pipelines.load.shape.versions import ShapeInputs
 from pipelines.warehouse.date_order import date_fault
@@ -107,7 +107,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs,
         LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
         LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
         LEFT JOIN day_rate rp ON rp.currency = p.currency AND rp.day = o.ordered_at::DATE
-        ;
+        ORDER BY {LIES_BY};
     """)
 
 

@@ -3,7 +3,7 @@
 import duckdb
 
 from pipelines.load.shape.event_order import STOPS, line_units, settle
-from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
+from pipelines.load.shape.lookups import LIES_BY, hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
 from pipelines.warehouse import vocabulary
 from pipelines.warehouse.date_order import WAY_BACK, date_fault
@@ -484,7 +484,8 @@ def _insert_lots(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
         {hour_join("hs", "l.first_at", "l.time_zone")}
         {hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
         {hour_join("hv", "l.arrived_at", "l.time_zone")}
-        {hour_join("hf", "l.refunded_at", "l.time_zone")};
+        {hour_join("hf", "l.refunded_at", "l.time_zone")}
+        ORDER BY {LIES_BY};
     """)
 
 
