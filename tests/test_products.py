@@ -490,6 +490,24 @@ def test_a_products_notes_are_themes_against_the_others(tmp_path: Path) -> None:
         assert analyses.product_notes(build, "shop:runner").empty
 
 
+@pytest.mark.parametrize("renamed", [(), ("fact_order_line",), ("fact_order_line", "fact_return_line")])
+def test_a_products_frames_are_the_same_in_one_statement_or_two(tmp_path: Path, renamed: tuple[str, ...]) -> None:
+    """Whether all of a style lies in its category, as most do, or some of it lay in another when it was sold."""
+    tables = {"fact_order_line": hand_build.ORDERS, "fact_return_line": hand_build.LOTS}
+    changed = {name: [dict(row) for row in rows] for name, rows in tables.items()}
+    for name in renamed:
+        next(row for row in changed[name] if row["style_id"] == "shop:alba")["category"] = "gown"
+    shown = (analyses.size_curve, analyses.product_reasons, analyses.product_costs, analyses.product_notes)
+    asked = (Question(), Question(where={"country": ["FR"]}), Question(where={"category": ["gown"]}))
+    with rebuilt(tmp_path, **changed) as build:
+        found = [show(build, "shop:alba", question) for show in shown for question in asked]
+        assert ("shop:alba" in build.cache["only_categories"]) is not bool(renamed)
+        build.cache["only_categories"] = {}
+        apart = [show(build, "shop:alba", question) for show in shown for question in asked]
+    for one, other in zip(found, apart, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
 def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> None:
     first, lot = hand_build.ORDERS[0], hand_build.LOTS[0]
     orders, lots = [], []

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select, union
 
 from models import rates as rate_models
 from models.marks import beyond_noise
 from models.notes import note_themes
 from pipelines.analyses.ranking import product_changes, product_names
 from pipelines.metrics.bind import bind, is_known, unit
+from pipelines.metrics.catalogue import metric
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
@@ -109,6 +110,45 @@ def _of_category(build: Build, question: Question, style_id: str) -> Question:
     return question.but(where={**kept, **({"category": [category]} if category else {})})
 
 
+def _only_categories(build: Build) -> dict[str, str | None]:
+    """Give, once a build, the category, or None, of each style whose lines and returns are all of the same."""
+    if "only_categories" not in build.cache:
+        seen = (select(rows.c.style_id, rows.c.category).where(rows.c.style_id.is_not(None)) for rows in (orders, lots))
+        found = build.fetch(union(*seen)).drop_duplicates("style_id", keep=False)  # type: ignore[arg-type]
+        build.cache["only_categories"] = {
+            str(style): None if pd.isna(category) else str(category)
+            for style, category in zip(found["style_id"], found["category"], strict=True)
+        }
+    only: dict[str, str | None] = build.cache["only_categories"]
+    return only
+
+
+def _is_of_its_category(build: Build, style_id: str, question: Question) -> bool:
+    """Say whether what a style is compared with holds all of its own rows, under the filters of a question."""
+    if {"category", "product", "product_id"} & question.where.keys():
+        return False
+    return _only_categories(build).get(style_id, "") == category_of(build, style_id)
+
+
+def _own_and_all(
+    build: Build, key: str, by: tuple[str, ...], style_id: str, question: Question, basis: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give a metric's statistics of a style and of its category, itself included, in groups.
+
+    One statement gives both, by style, where the category holds all of the style: others of it then need no more.
+    """
+
+    def rows(chosen: Question, groups: tuple[str, ...]) -> pd.DataFrame:
+        bound = bind(build, key, chosen, by=groups)
+        return build.fetch(statement(replace(bound, basis=basis) if basis else bound))
+
+    category = _of_category(build, question, style_id)
+    if not _is_of_its_category(build, style_id, question):
+        return rows(_of(question, style_id), by), rows(category, by)
+    every = rows(category, (*by, "style_id"))
+    return every[every["style_id"] == style_id], every
+
+
 def size_rank(size: Any) -> tuple[int, float, str]:
     """Order sizes as a shop does: letters from small to large, then numbers, then all else; missing last.
 
@@ -196,14 +236,7 @@ def size_curve(
     ]
     if not is_known(build, "size_balance"):
         return pd.DataFrame(columns=columns)
-    own, others = _own_and_others(
-        build,
-        "size_balance",
-        ("size",),
-        ["small", "large"],
-        _of(question, style_id),
-        _of_category(build, question, style_id),
-    )
+    own, others = _own_and_others(build, "size_balance", ("size",), ["small", "large"], style_id, question)
     if not len(own):
         return pd.DataFrame(columns=columns)
     own, others = (pd.concat([x.sum().to_frame("all").T, x]) for x in (own, others))
@@ -229,21 +262,14 @@ def size_curve(
 
 
 def _own_and_others(
-    build: Build,
-    key: str,
-    by: tuple[str, ...],
-    sums: list[str],
-    own: Question,
-    category: Question,
+    build: Build, key: str, by: tuple[str, ...], sums: list[str], style_id: str, question: Question
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sum measures of a style and of its category without it, per group."""
-    found = []
-    for chosen in (own, category):
-        bound = bind(build, key, chosen, by=by)
-        frame = build.fetch(statement(bound)).dropna(subset=list(by))
-        found.append(frame.groupby(list(by))[sums].sum().astype(float))
-    mine, all_ = found
-    return mine, all_.sub(mine, fill_value=0.0).clip(lower=0.0)
+    mine, every = (
+        frame.dropna(subset=list(by)).groupby(list(by))[sums].sum().astype(float)
+        for frame in _own_and_all(build, key, by, style_id, question)
+    )
+    return mine, every.sub(mine, fill_value=0.0).clip(lower=0.0)
 
 
 def product_reasons(
@@ -259,14 +285,7 @@ def product_reasons(
     columns = ["return_reason", "returned", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     if not is_known(build, "reason_share"):
         return pd.DataFrame(columns=columns)
-    own, others = _own_and_others(
-        build,
-        "reason_share",
-        ("return_reason",),
-        ["returned"],
-        _of(question, style_id),
-        _of_category(build, question, style_id),
-    )
+    own, others = _own_and_others(build, "reason_share", ("return_reason",), ["returned"], style_id, question)
     names = own.index.union(others.index, sort=True)
     found = _compared(
         own["returned"].reindex(names), others["returned"].reindex(names), question.level, shares.design_effect(build)
@@ -377,8 +396,10 @@ def product_costs(
     Columns: what, amount, unit, per_unit, category_per_unit (the category without the style).
     """
     columns = ["what", "amount", "unit", "per_unit", "category_per_unit"]
-    chosen = _of(question, style_id), _of_category(build, question, style_id)
-    units = [_sums(build, "returned_units", "returned", (), w).sum() for w in chosen]
+    units = [
+        _summed(rows, "returned", ()).sum()
+        for rows in _own_and_all(build, "returned_units", (), style_id, question, "order")
+    ]
     units[1] -= units[0]
     rows: list[tuple[Any, ...]] = []
     wanted = {"return_cost": "cost", "margin_reversed": "reversed", "kg_co2e": "kg"}
@@ -386,20 +407,17 @@ def product_costs(
         if not is_known(build, key):
             continue
         by = ("component",) if key == "return_cost" else ()
-        bound = bind(build, key, chosen[0])
-        own, all_ = (_sums(build, key, sum_, by, w) for w in chosen)
+        own, all_ = (_summed(rows, sum_, by) for rows in _own_and_all(build, key, by, style_id, question, "order"))
         parts = {key: (own.sum(), all_.sum())}
         if by:
             parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in COST_COMPONENTS if n in all_.index}
         for name, (mine, whole) in parts.items():
             each = [x / u if u > 0 else np.nan for x, u in zip((mine, whole - mine), units, strict=True)]
-            rows.append((name, float(mine), unit(build, bound.metric), *each))
+            rows.append((name, float(mine), unit(build, metric(key)), *each))
     return pd.DataFrame(rows, columns=columns)
 
 
-def _sums(build: Build, key: str, name: str, by: tuple[str, ...], question: Question) -> "pd.Series[float]":
-    bound = replace(bind(build, key, question, by=by), basis="order")
-    frame = build.fetch(statement(bound))
+def _summed(frame: pd.DataFrame, name: str, by: tuple[str, ...]) -> "pd.Series[float]":
     found = frame.groupby(list(by))[name].sum() if by else frame[name]
     sums: pd.Series[float] = found.fillna(0.0).astype(float)
     return sums
@@ -421,8 +439,7 @@ def product_notes(
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
-    counts = [_notes(build, w) for w in (_of(question, style_id), _of_category(build, question, style_id))]
-    own, all_ = counts
+    own, all_ = _notes(build, style_id, question)
     texts = all_.index.union(own.index, sort=True)
     mine = own.reindex(texts).fillna(0.0)
     others = (all_.reindex(texts).fillna(0.0) - mine).clip(lower=0.0)
@@ -438,17 +455,24 @@ def product_notes(
     return found[found["notes"] > 0][columns].reset_index(drop=True)
 
 
-def _notes(build: Build, question: Question) -> "pd.Series[float]":
-    bound = replace(bind(build, "returned_units", question), basis="order")
-    now = LOTS.time(bound)
-    wanted = [c(now) for c in (is_confirmed(), is_headline())]
-    query = (
-        select(lots.c.note_terms.label("note"), func.count(lots.c.return_line_key.distinct()).label("notes"))
-        .where(*filters(LOTS, bound, now), *wanted, lots.c.note_terms.is_not(None))
-        .group_by(lots.c.note_terms)
+def _notes(build: Build, style_id: str, question: Question) -> "tuple[pd.Series[float], pd.Series[float]]":
+    """Count the notes of a style and of its category, itself included."""
+
+    def counted(chosen: Question) -> pd.DataFrame:
+        bound = replace(bind(build, "returned_units", chosen), basis="order")
+        now, is_own = LOTS.time(bound), func.coalesce(lots.c.style_id == style_id, literal_column("false"))
+        wanted = [c(now) for c in (is_confirmed(), is_headline())]
+        columns = lots.c.note_terms.label("note"), is_own.label("is_own")
+        query = select(*columns, func.count(lots.c.return_line_key.distinct()).label("notes"))
+        query = query.where(*filters(LOTS, bound, now), *wanted, lots.c.note_terms.is_not(None))
+        return build.fetch(query.group_by(lots.c.note_terms, is_own))
+
+    every = counted(_of_category(build, question, style_id))
+    own = every if _is_of_its_category(build, style_id, question) else counted(_of(question, style_id))
+    mine, all_ = (
+        rows.groupby("note")["notes"].sum().astype(float) for rows in (own[own["is_own"].astype(bool)], every)
     )
-    found: pd.Series[float] = build.fetch(query).set_index("note")["notes"].astype(float)
-    return found
+    return mine, all_
 
 
 def related_products(
