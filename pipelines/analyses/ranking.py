@@ -218,7 +218,8 @@ def _summed(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
     """Name styles or products: as the catalogue does now, else by the end of their id."""
-    names = pooled.attributes(build).groupby(by)["name"].min()
+    known = pooled.attributes(build)[[by, "name"]].dropna().sort_values("name")
+    names = known.drop_duplicates(by).set_index(by)["name"]
     return looked_up(ids, names).fillna(ids.str.replace(r"^.*:", "", regex=True))
 
 
