@@ -69,7 +69,9 @@ def product_profile(
         found = mine[name].dropna()
         return str(found.min()) if len(found) else None
 
-    day = pooled.first_sold(build, "style_id").get(style_id)
+    day, cells = pooled.first_sold(build, "style_id").get(style_id), _cells(build, style_id, question)
+    cuts: tuple[tuple[str, ...], ...] = ("size",), ("colour",), ("size", "colour")
+    by_size, by_colour, by_both = (_rates(build, style_id, question, cut, cells) for cut in cuts)
     return ProductProfile(
         style_id,
         str(product_names(build, "style_id", pd.Series([style_id])).iloc[0]),
@@ -78,9 +80,9 @@ def product_profile(
         first("supplier"),
         first("season"),
         None if day is None or pd.isna(day) else pd.Timestamp(day),
-        product_rates(build, style_id, question, by=("size",)),
-        product_rates(build, style_id, question, by=("colour",)),
-        product_rates(build, style_id, question, by=("size", "colour")),
+        by_size,
+        by_colour,
+        by_both,
         size_curve(build, style_id, question),
         product_reasons(build, style_id, question),
         rate_since_launch(build, style_id, question),
@@ -187,17 +189,30 @@ def product_rates(
     ("colour",) or both. Rates are pulled towards the style's other rows, and to what such a size or colour usually
     adds, as far as their own units are few. In the order of sizes.
     """
-    columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
-    groups = ("style_id", *by)
+    return _rates(build, style_id, question, by, _cells(build, style_id, question))
+
+
+def _cells(build: Build, style_id: str, question: Question) -> pd.DataFrame | None:
+    """Sum what was sold and came back of a style by size, colour and category; None where that is not known."""
     if not is_known(build, "product_return_rate"):
+        return None
+    cells = bind(build, "product_return_rate", _of(question, style_id), by=("style_id", "size", "colour"))
+    return product.weighed(build.fetch(statement(cells)), (*cells.by, "family"))
+
+
+def _rates(
+    build: Build, style_id: str, question: Question, by: tuple[str, ...], cells: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Give a style's rates, as `product_rates` does, from its cells."""
+    columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
+    if cells is None:
         return pd.DataFrame(columns=columns)
-    bound = bind(build, "product_return_rate", _of(question, style_id), by=groups)
-    cells = replace(bound, by=("style_id", "size", "colour"))  # one statement for all three, which the build remembers
-    found = product.exposed(build.fetch(statement(cells)), bound)
+    groups = ("style_id", *by)
+    found = product.bounded(cells, (*groups, "family"))
     found = product.one_family(found[found["sold"] > 0], groups)
     if not len(found):
         return pd.DataFrame(columns=columns)
-    usual = product.usual_rates(build, found, bound)
+    usual = product.usual_rates(build, found, bind(build, "product_return_rate", _of(question, style_id), by=groups))
     rate, low, high = pooled.rates(build, found, groups, question.level, usual)
     found = found.assign(
         rate=rate,
