@@ -1,5 +1,6 @@
 """Memory, threads and room on disk: read from the machine and its container, kept to, and said when they are short."""
 
+import errno
 import os
 import re
 import shutil
@@ -199,6 +200,24 @@ def test_a_full_folder_for_what_outgrows_memory_is_a_full_disk(
     connection.close()
     assert is_disk_full(raised.value)
     assert "no room on the disk of the warehouse" in str(sql.memory_short(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EFBIG, "File too large"), True),
+        (OSError(errno.EIO, "Input/output error"), False),
+        (OSError("no space left"), False),  # it says so, the machine does not
+        (duckdb.IOException('Could not write file "x.duckdb": No space left on device'), True),
+        (duckdb.IOException('Could not write file "x.duckdb": Disk quota exceeded'), True),
+        (duckdb.IOException('Could not read from file "x.duckdb": Input/output error'), False),
+        (ValueError("disk is full"), False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_faults(error: Exception, is_full: bool) -> None:
+    assert is_disk_full(error) is is_full
 
 
 def test_memory_that_is_short_is_a_sentence_and_the_file_can_be_loaded_later(
