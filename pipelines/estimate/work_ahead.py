@@ -12,7 +12,6 @@ from pipelines.warehouse.sql import when
 REACHED = ("requested", "handed_over", "carrier_scan", "received", "inspected")
 SNAPSHOT_DAYS = 8  # between the instants looked at
 _BEFORE = 26  # instants before each that say what work is usual
-_KNOWN_DAYS = 2  # until an inspection is known of: later ones would make the last week's pace look slow, and no other's
 _AHEAD = 56  # days of work that are laid out; what waits longer goes on like the last
 _AGES = (0, 1, 2, 3, 5, 8, 13, 21, 34)  # days in a stage, from which ways are told apart
 _TOLD, _LEARNT = 4, 13  # instants until a way has told whether it ends, and instants of them that are learnt from
@@ -52,14 +51,13 @@ def ahead(b: str) -> str:
         ELSE 0 END"""
 
 
-_WORK = f"""
-    SELECT i.source, {{place}} AS place_id, i.seen_at,
+_WORK = """
+    SELECT i.source, {place} AS place_id, i.seen_at,
         count(*) FILTER (r.received_at <= i.seen_at AND (r.inspected_at IS NULL OR r.inspected_at > i.seen_at))
             AS waiting,
         count(*) FILTER (sent_at <= i.seen_at AND (came_at IS NULL OR came_at > i.seen_at)) AS coming,
         count(*) FILTER (requested_at <= i.seen_at AND (sent_at IS NULL OR sent_at > i.seen_at)) AS asked,
-        count(*) FILTER (r.inspected_at > i.seen_at - to_days({_KNOWN_DAYS + 7})
-            AND r.inspected_at <= i.seen_at - to_days({_KNOWN_DAYS})) / 7.0 AS pace
+        count(*) FILTER (r.inspected_at > i.seen_at - INTERVAL 7 DAY AND r.inspected_at <= i.seen_at) / 7.0 AS pace
     FROM every_instant i JOIN work r ON r.source = i.source AND r.begun_at > i.seen_at - INTERVAL 60 DAY
         AND r.begun_at <= i.seen_at AND (stopped_at IS NULL OR stopped_at > i.seen_at)
     GROUP BY ALL
@@ -69,12 +67,11 @@ _WORK = f"""
 def work_ahead(connection: duckdb.DuckDBPyConnection, instants: int) -> None:
     """Store backlog, of each source (place_id '') and of each of its sites: the work that waits, in days.
 
-    `days`: goods received and not inspected, at the pace of the last week that is known whole. `able`: what is
-    inspected a day at most: that pace where goods waited a week before and wait now, for then all hands were at work,
-    else the best of the last half year. `*_excess`: days that the work ahead of a return takes so beyond what it
-    usually took: goods that wait (of a return that is at the site), with those under way (of one that is sent), and
-    with those asked for. So many weeks of more goods than hands show in what is under way before they show in what
-    waits. Tills have no work
+    `days`: goods received and not inspected, at the pace of the last week. `able`: what is inspected a day at most: the
+    pace of the last week where goods waited at both its ends, for then all hands were at work, else the best of the
+    last half year. `*_excess`: days that the work ahead of a return takes so beyond what it usually took: goods that
+    wait (of a return that is at the site), with those under way (of one that is sent), and with those asked for. So
+    many weeks of more goods than hands show in what is under way before they show in what waits. Tills have no work
     that waits.
     """
     connection.execute(f"""
