@@ -713,3 +713,15 @@ def test_a_build_of_another_version_is_named_and_made_again(copy_of_tiny: Settin
     assert report.is_new_build
     with build.current_build(copy_of_tiny.warehouse) as again:
         assert again.build_id != name
+
+
+@pytest.mark.parametrize("table", ["fact_order_line", "fact_return_line"])
+def test_rows_of_a_full_build_lie_by_market_and_category(few_settings: Settings, table: str) -> None:
+    """A filter on one of them skips what lies elsewhere in the file."""
+    path = build.build_path(few_settings.warehouse, build.current_id(few_settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        runs, kinds = connection.execute(f"""
+            SELECT count(*) FILTER (kind IS DISTINCT FROM before), count(DISTINCT kind) FROM (
+                SELECT concat_ws('/', country, category) AS kind, lag(kind) OVER (ORDER BY rowid) AS before FROM {table})
+        """).fetchall()[0]
+    assert runs == kinds > 10
