@@ -722,6 +722,7 @@ def test_rows_of_a_full_build_lie_by_market_and_category(few_settings: Settings,
     with duckdb.connect(str(path), read_only=True) as connection:
         runs, kinds = connection.execute(f"""
             SELECT count(*) FILTER (kind IS DISTINCT FROM before), count(DISTINCT kind) FROM (
-                SELECT concat_ws('/', country, category) AS kind, lag(kind) OVER (ORDER BY rowid) AS before FROM {table})
+                SELECT concat_ws('/', country, category) AS kind, lag(kind) OVER (ORDER BY rowid) AS before
+                FROM {table})
         """).fetchall()[0]
     assert runs == kinds > 10
