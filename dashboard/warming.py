@@ -29,6 +29,7 @@ from dashboard import app_pages
 from dashboard.shared import access, filters, places, queries
 from dashboard.shared.builds import SEEN
 from dashboard.shared.memory import MEMORY
+from models import notes
 from pipelines.access import OWNER, Reader, load_readers
 from pipelines.cli.pages import environment
 from pipelines.errors import BackhaulError
@@ -150,6 +151,8 @@ def import_pages() -> None:
     for found in pkgutil.walk_packages(app_pages.__path__, f"{app_pages.__name__}."):
         if not found.name.endswith(".page"):
             importlib.import_module(found.name)
+    for name in notes.IMPORTED_LATE:
+        importlib.import_module(name)
     _stays()
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+IMPORTED_LATE = ("sklearn.cluster", "sklearn.feature_extraction.text")
+"""What takes half a second to import: only readers of notes need it, and a server imports it before they come."""
 
 
 def note_themes(
@@ -26,7 +28,7 @@ def note_themes(
     >>> note_themes(["size small", "seam", "small"], [5, 1, 4], [5, 5, 5])
     (['small size', 'seam'], array([0, 1, 0]))
     """
-    from sklearn.cluster import KMeans  # a second to import, and only readers of notes need it
+    from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfTransformer
 
     if not len(notes):
