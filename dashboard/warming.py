@@ -23,8 +23,6 @@ from pathlib import Path
 from pickle import PicklingError  # nosec B403
 from typing import Any
 
-from streamlit.components.v2 import manifest_scanner
-
 from dashboard import app_pages
 from dashboard.shared import access, filters, places, queries
 from dashboard.shared.builds import SEEN
@@ -175,9 +173,7 @@ def main() -> None:
     connection = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what pages print is no answer
     _yield_to_others(10)
-    manifest_scanner.scan_component_manifests = functools.cache(
-        manifest_scanner.scan_component_manifests
-    )  # each page's
+    _look_for_components_once()
     MEMORY.told = lambda key, found: _send(connection, "answer", key, found)
     Habit.of_every_value = True
     told: dict[queries.Source, set[Hashable]] = {}
@@ -193,6 +189,13 @@ def main() -> None:
             _tell_build(connection, source)
         _send(connection, "ready", None, None)
         _yield_to_others(9)
+
+
+def _look_for_components_once() -> None:
+    """Keep what is found among the installed packages: each page that is opened here would look through all of them."""
+    from streamlit.components.v2 import manifest_scanner as scanner
+
+    scanner.scan_component_manifests = functools.cache(scanner.scan_component_manifests)
 
 
 def _yield_to_others(more: int) -> None:

@@ -129,7 +129,8 @@ def _is_of_its_category(build: Build, style_id: str, question: Question) -> bool
     """Say whether what a style is compared with holds all of its own rows, under the filters of a question."""
     if {"category", "product", "product_id"} & question.where.keys():
         return False
-    return _only_categories(build).get(style_id, "") == category_of(build, style_id)
+    only = _only_categories(build)
+    return style_id in only and only[style_id] == category_of(build, style_id)
 
 
 def _own_and_all(
