@@ -302,9 +302,13 @@ def _parameter_doubt(build: Build, name: str) -> Doubt:
 
 def cells(build: Build, frame: pd.DataFrame) -> tuple[np.ndarray, list[dict[str, float]]]:
     """Give each row's cell number and the sources of each cell, with the part of it proportional to each."""
-    told = frame[list(CELL)].astype(object).where(frame[list(CELL)].notna(), None)
-    row_kind, kinds = pd.factorize(pd.MultiIndex.from_frame(told))
-    keys = [rests_on(build, *(None if pd.isna(v) else v for v in row)) for row in kinds]
+    number = np.zeros(len(frame), dtype=np.int64)
+    for name in CELL:
+        code, values = pd.factorize(frame[name])  # -1 where there is none
+        number = number * (len(values) + 1) + code + 1
+    _, first, row_kind = np.unique(number, return_index=True, return_inverse=True)
+    kinds = frame[list(CELL)].iloc[first].astype(object)
+    keys = [rests_on(build, *row) for row in kinds.where(kinds.notna(), None).itertuples(index=False)]
     place = {key: i for i, key in enumerate(sorted(set(keys)))}
     return np.array([place[k] for k in keys], dtype=np.int64)[row_kind], [dict(key) for key in place]
 

@@ -50,12 +50,12 @@ def category_prior(build: Build, category: pd.Series, kind: str, usual: Array | 
     The spread (a + b) is the build's, always. `usual` moves the mean to the category's rate in a selection
     (finish.usual_rates).
     """
-    found = _read(build, "estimate_product_prior")
-    mine = found[found["kind"] == kind]
-    table = (
-        mine.assign(category=_texts(mine["category"])).drop_duplicates("category", keep="last").set_index("category")
-    )
-    pairs = table[["a", "b"]].reindex(_texts(category)).to_numpy(float)
+    if (name := f"prior of a {kind}") not in build.cache:
+        found = _read(build, "estimate_product_prior")
+        mine = found[found["kind"] == kind]
+        table = mine.assign(category=_texts(mine["category"])).drop_duplicates("category", keep="last")
+        build.cache[name] = table.set_index("category")[["a", "b"]]
+    pairs = build.cache[name].reindex(_texts(category)).to_numpy(float)
     a, b = pairs[:, 0], pairs[:, 1]
     return (a, b) if usual is None else (usual * (a + b), (1 - usual) * (a + b))
 
@@ -114,12 +114,13 @@ def _levels(build: Build, cut: str) -> pd.DataFrame:
 
     The spread of a level under no category and no value.
     """
-    if "levels" not in build.cache:
-        found = build.fetch(select(STAR.tables["estimate_rate_level"]))
-        build.cache["levels"] = found.assign(**{n: _texts(found[n]) for n in ("category", "value")})
-    known: pd.DataFrame = build.cache["levels"]
-    keys = ["level", "category", "value"]
-    return known[known["cut"] == cut].drop_duplicates(keys, keep="last").set_index(keys)[["log_odds", "log_odds_sd"]]
+    if (name := f"levels of a {cut}") not in build.cache:
+        found = _read(build, "estimate_rate_level")
+        keys = ["level", "category", "value"]
+        known = found[found["cut"] == cut].assign(**{n: _texts(found.loc[found["cut"] == cut, n]) for n in keys[1:]})
+        build.cache[name] = known.drop_duplicates(keys, keep="last").set_index(keys)[["log_odds", "log_odds_sd"]]
+    levels: pd.DataFrame = build.cache[name]
+    return levels
 
 
 def row_prior(
@@ -138,9 +139,10 @@ def row_prior(
     if not len(levels) or not len(rows):
         return a, b
     named = rows.rename(columns={n: ALIASES.get(n, n) for n in rows.columns})
-    known = attributes(build)
     key = "product_id" if "product_id" in named else "style_id"
-    found = known.drop_duplicates(key).set_index(key).reindex(named[key])
+    if (name := f"attributes by {key}") not in build.cache:
+        build.cache[name] = attributes(build).drop_duplicates(key).set_index(key)
+    found: pd.DataFrame = build.cache[name].reindex(named[key])
     style = (
         found["style_id"].fillna(pd.Series(named[key].to_numpy(), index=found.index))
         if key == "product_id"
