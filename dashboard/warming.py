@@ -152,6 +152,7 @@ def import_pages() -> None:
     for name in notes.IMPORTED_LATE:
         importlib.import_module(name)
     _stays()
+    gc.set_threshold(50_000, 20, 1_000)  # Streamlit collects after each pass: amid one it would be done twice
 
 
 def _stays() -> None:

@@ -85,7 +85,7 @@ def test_the_numbers_of_notes_are_read_on_their_chips(ground: str) -> None:
     note = Annotation(date(2025, 12, 5), "other", "Sale")
     figure = timeline.ticked(figure.add_annotation(text="plain", x=0, y=0), timeline.ticks(figure, [note])[0])
     colour = tokens.INK[ground == "dark"]["text"]
-    plain, chip = charts.inked(figure, colour).layout.annotations
+    plain, chip = charts.inked(charts.described(figure), colour).layout.annotations
     assert plain.font.color == colour
     assert chip.text == "1"
     assert contrast(chip.font.color, chip.bgcolor) >= TEXT

@@ -488,9 +488,10 @@ def test_a_mark_that_was_chosen_stands_out() -> None:
     rates = pd.DataFrame({"label": ["FR", "DE"], "value": [0.3, 0.4], "low": [0.2, 0.3], "high": [0.4, 0.5]})
     figure = charts.ranked(rates, EN, "share", "", "country")
     assert charts.marks(figure) == [["FR"], ["DE"]]
-    assert list(charts.chosen(figure, ["DE"]).data[0].selectedpoints) == [1]
-    assert charts.chosen(figure, []).data[0].selectedpoints is None
+    charts.choose(figure, [])
     assert figure.data[0].selectedpoints is None
+    charts.choose(figure, ["DE"])
+    assert list(figure.data[0].selectedpoints) == [1]
 
 
 def test_a_value_axis_says_its_unit() -> None:

@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
-from dashboard.shared.charts import inert_texts
+from dashboard.shared.charts import described
 from pipelines import alerts, cli, delivery, factors, metrics
 from pipelines.cli import pages
 from pipelines.errors import AlertError, BackhaulError, MappingError, ReportError, SourceError
@@ -592,7 +592,7 @@ def test_a_figure_writes_its_texts_and_reads_line_breaks_alone() -> None:
             x=["<a href='http://x'>y</a>", "a<br>b"], y=[1, 2], hovertext=["<b>c</b>", "d"], customdata=[["<e>"], ["f"]]
         )
     )
-    bar = inert_texts(figure).data[0]
+    bar = go.Figure(described(figure)).data[0]
     assert list(bar.x) == ["&#60;a href='http://x'>y&#60;/a>", "a<br>b"]
     assert list(bar.hovertext) == ["&#60;b>c&#60;/b>", "d"]
     assert [list(c) for c in bar.customdata] == [["<e>"], ["f"]]

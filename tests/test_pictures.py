@@ -91,7 +91,7 @@ FIGURES = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn_in_both_forms_and_always_alike(name: str) -> None:
-    described = charts.inert_texts(FIGURES[name]()).to_dict()
+    described = charts.described(FIGURES[name]())
     png = pictures.picture(described, "png", title="What it shows", note="Build 1")
     image = Image.open(io.BytesIO(png))
     height = int(described["layout"]["height"]) + 70

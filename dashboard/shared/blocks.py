@@ -304,9 +304,9 @@ def _chart(
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
     figure, notes = planned.on_chart(view, figure, behind)
-    plain, figure = figure, charts.inert_texts(figure)
-    take_away.part(key, figure, alt, notes=notes or ())
-    figure = charts.inked(figure, INK[is_dark()]["text"])
+    plain, described = figure, charts.described(figure)
+    take_away.part(key, described, alt, notes=notes or ())
+    figure = charts.inked(described, INK[is_dark()]["text"])
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
         planned.under_chart(notes)
@@ -317,7 +317,7 @@ def _chart(
     codes = st.session_state.get(f"{key}_mark", [])
     codes = codes if codes in marks else []
     if marks and not is_telephone():
-        figure = charts.chosen(figure, codes)
+        charts.choose(figure, codes)
         st.plotly_chart(
             figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
         )

@@ -54,40 +54,45 @@ def framed(
     return go.Figure(layout=layout)
 
 
-def copied(figure: go.Figure, layout: dict[str, Any] | None = None) -> go.Figure:
+def copied(figure: go.Figure) -> go.Figure:
     """Give a figure of its own with the same marks; its template is a new one: to copy it takes as long as all else."""
-    layout = layout or figure.layout.to_plotly_json()
+    layout = figure.layout.to_plotly_json()
     layout.pop("template", None)
     return go.Figure(figure.data, layout)
 
 
-def inked(figure: go.Figure, colour: str) -> go.Figure:
-    """Give a figure whose texts are of a colour that is read on its ground: Streamlit's own grey is under 4.5:1.
+def inked(described: Mapping[str, Any], colour: str) -> go.Figure:
+    """Draw a described figure, its texts of a colour that is read on its ground: Streamlit's own grey is under 4.5:1.
 
     A text that brings a ground of its own keeps its colour.
     """
-    layout, ink = figure.layout.to_plotly_json(), {"color": colour}
+    layout = described["layout"]
 
-    def inks(of: dict[str, Any], *names: str) -> None:
-        for name in names:
-            of[name] = {**of.get(name, {}), **ink}
+    def inks(of: Mapping[str, Any], name: str = "font") -> dict[str, Any]:
+        return {**of, name: {**of.get(name, {}), "color": colour}}
 
-    inks(layout, "font")
-    inks(layout.setdefault("legend", {}), "font")
-    for text in layout.get("annotations", ()):
-        if not text.get("bgcolor"):
-            inks(text, "font")
-    for axis in ("xaxis", "yaxis", *(n for n in layout if n[:5] in ("xaxis", "yaxis") and n[5:])):
-        inks(layout.setdefault(axis, {}), "tickfont")
-        inks(layout[axis].setdefault("title", {}), "font")
-    return copied(figure, layout)
+    def along(of: Mapping[str, Any]) -> dict[str, Any]:
+        return inks({**of, "title": inks(of.get("title", {}))}, "tickfont")
+
+    axes = {"xaxis", "yaxis", *(name for name in layout if name[:5] in ("xaxis", "yaxis"))}
+    inked = {
+        **inks(layout),
+        "legend": inks(layout.get("legend", {})),
+        "annotations": [text if text.get("bgcolor") else inks(text) for text in layout.get("annotations", ())],
+        **{name: along(layout.get(name, {})) for name in axes},
+    }
+    return go.Figure({**described, "layout": inked}, skip_invalid=True)
 
 
-def inert_texts(figure: go.Figure) -> go.Figure:
-    """Give a figure whose texts Plotly writes and does not read: of its marks, line breaks alone remain."""
+def described(figure: go.Figure) -> dict[str, Any]:
+    """Describe a figure whose texts Plotly writes and does not read: of their marks, line breaks alone remain.
+
+    Without its template: a new figure has its own.
+    """
     whole = figure.to_dict()
-    whole["layout"].pop("template", None)  # a new figure has its own
-    return go.Figure(_inert(whole), skip_invalid=True)
+    whole["layout"].pop("template", None)
+    inert: dict[str, Any] = _inert(whole)
+    return inert
 
 
 def _inert(part: Any, key: str = "") -> Any:
@@ -529,13 +534,11 @@ def _own(figure: go.Figure) -> list[list[list[str | None]]]:
     ]
 
 
-def chosen(figure: go.Figure, codes: Sequence[str | None]) -> go.Figure:
-    """Give the figure with the marks of these codes standing out; none does without codes."""
-    found = copied(figure)
-    for trace, own in zip(found.data, _own(figure), strict=True):
+def choose(figure: go.Figure, codes: Sequence[str | None]) -> None:
+    """Let the marks of these codes stand out in a figure; none does without codes."""
+    for trace, own in zip(figure.data, _own(figure), strict=True):
         if codes and own:
             trace.selectedpoints = [number for number, mark in enumerate(own) if mark == list(codes)]
-    return found
 
 
 def marker_of(colour: str, shape: str) -> dict[str, Any]:

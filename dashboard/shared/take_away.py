@@ -9,10 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.i18n import Words
@@ -31,7 +30,7 @@ class Part:
 
     title: str
     about: str
-    shown: go.Figure | pd.DataFrame
+    shown: dict[str, Any] | pd.DataFrame
     total: int = 0
 
 
@@ -79,7 +78,9 @@ def line(label: str, value: str, interval: str, note: str) -> None:
     _said().lines[label] = (plain(label), plain(value), plain(interval), plain(note))
 
 
-def part(key: str, shown: go.Figure | pd.DataFrame, about: str, total: int = 0, *, notes: Sequence[str] = ()) -> None:
+def part(
+    key: str, shown: dict[str, Any] | pd.DataFrame, about: str, total: int = 0, *, notes: Sequence[str] = ()
+) -> None:
     """Keep a chart with what the numbers on it mean, or the texts of a table of so many rows."""
     page = _said()
     before = page.parts.get(key)
@@ -91,7 +92,7 @@ def part(key: str, shown: go.Figure | pd.DataFrame, about: str, total: int = 0, 
 def offer_pictures(words: Words, key: str) -> None:
     """Offer a chart that is shown as PNG and as SVG."""
     kept = _said().parts.get(key)
-    if not access.may("export") or kept is None or not isinstance(kept.shown, go.Figure):
+    if not access.may("export") or kept is None or not isinstance(kept.shown, dict):
         return
     with st.container(horizontal=True, gap="small"):
         for form, mime in PICTURES.items():
@@ -104,8 +105,7 @@ def picture(kept: Part, form: str) -> bytes:
     """Draw a chart that was shown, with its title and what it shows in words."""
     from pipelines.outputs import pictures  # matplotlib comes when a picture is asked for
 
-    described: Any = kept.shown.to_dict()
-    return pictures.picture(described, form, title=kept.title, note=kept.about)
+    return pictures.picture(cast("dict[str, Any]", kept.shown), form, title=kept.title, note=kept.about)
 
 
 def of_page(view: View) -> None:
@@ -149,8 +149,8 @@ def pdf(page: Page, of: str, build: str, language: str) -> bytes:
     for kept in page.parts.values():
         title = "" if kept.title == above else kept.title  # one title for all that stands under it
         above = kept.title
-        if isinstance(kept.shown, go.Figure):
-            parts.append(Chart(kept.shown.to_dict(), title, kept.about))
+        if isinstance(kept.shown, dict):
+            parts.append(Chart(kept.shown, title, kept.about))
         else:
             parts.append(Table(kept.shown, title, kept.about, kept.total))
     lines = [Line(*of_number) for of_number in page.lines.values()]
