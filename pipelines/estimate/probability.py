@@ -151,11 +151,10 @@ def score(connection: duckdb.DuckDBPyConnection, version: Version, where_line: s
     counted = connection.execute("SELECT count(*) FROM probability_count").fetchall()[0][0]
     for first in range(0, counted, _WRITTEN):
         some = f"rowid >= {first} AND rowid < {first + _WRITTEN} AND ({where_line})"
-        found = [_scored(batch, version.model) for batch in batches(connection, some)]
+        found = [pa.record_batch(_scored(batch, version.model)) for batch in batches(connection, some)]
         if not found:
             continue
-        table = pa.table({name: np.concatenate([scored[name] for scored in found]) for name in found[0]})
-        connection.register("scored_line", table)
+        connection.register("scored_line", pa.Table.from_batches(found))
         connection.execute(
             "INSERT INTO estimate_return_probability BY NAME SELECT *, ? AS model_id FROM scored_line",
             [version.model_id],

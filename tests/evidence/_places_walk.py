@@ -40,6 +40,15 @@ class Walk(Person):
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._hear))
         self.began = time.monotonic()
 
+    def settle(self) -> None:
+        """Wait until the page is drawn, and stays as it is: its width and language may have it drawn once more."""
+        before, now = None, ""
+        while before != now:
+            before = now
+            self.page.wait_for_timeout(700)
+            super().settle()
+            now = self.page.evaluate("document.documentElement.lang + document.body.innerText")
+
     def _count(self, _request: Any) -> None:
         self.requests += 1
 
