@@ -69,7 +69,8 @@ def _executive(walk: Walk) -> Iterator[Claim]:
     seen = walk.first_screen()
     whole = " | ".join(seen)
     cards = walk.page.locator("[data-testid=stMain] .stButton button[kind=tertiary]").all_inner_texts()
-    offered = sum(label.split("\n")[-1] in seen for label in cards)
+    texts = set(seen) - {walk.title().split("\n")[0].strip()}  # a signal further down says the answer once more
+    offered = sum(label.split("\n")[-1] in texts for label in cards)
     lines = walk.page.locator("[data-testid=stHtml] tbody tr").count()
     shown = sum(name in seen for name in walk.page.locator("[data-testid=stHtml] tbody th").all_inner_texts())
     answered = walk.title().split("\n")[0].strip() in whole
