@@ -6,7 +6,8 @@ curve; future orders are a level, with or without a trend, times the season of p
 ago, grown, know what no curve does (windows that end on a date, sales that come every year). Those forecasts count most
 that missed least of late and at the same weeks of past years. Intervals are what the mean of them missed from past
 origins, late ones first. Where the last weeks left what forecasts of a month, two and three ago said, by more than
-such forecasts usually miss, the interval widens; `moved` says by how much.
+such forecasts usually miss, the interval widens; so it does where the last orders, whose returns are yet to come, left
+what was forecast of them. `moved` and `ordered` say by how much.
 
 Weeks are seven days and end at the last day known. Methods: additive loss reserving (Schmidt and Zocher 2008, Variance
 2(1)); damped trend, rolling-origin evaluation and combination (Hyndman and Athanasopoulos, Forecasting: Principles and
@@ -36,6 +37,7 @@ SEASONAL_PRIOR = 0.5  # weight of each forecast from last year's returns before 
 BIAS = 0.4  # part of the usual miss of late that is taken off
 FEW_WEIGHT, FEW_SD = 8.0, 0.3  # with fewer origins than that the miss is taken to be so large (log)
 CHECKED = (4, 8, 12)  # weeks ago of the forecasts that the last weeks are held against
+CHECKED_ORDERS = (1, 2, 4)  # the same of orders: older ones have come back by now
 MOVED, LEFT, MOST_WIDENED = 1.28, 2.5, 1.8  # usual misses: from where the interval widens, and where it was left
 PATHS = 600
 LEAST_WEEKS = 26  # of history, below which nothing is said
@@ -46,7 +48,8 @@ class Forecast(NamedTuple):
     """Units a week.
 
     Mean, low and high (each of `horizon`), paths that have them (paths, horizon), and how far the last weeks were off
-    what was forecast of them: `moved` in usual misses, `off` as a share of the forecast.
+    what was forecast of them: returns by `moved` usual misses and the share `off` of the forecast, orders by `ordered`
+    and `orders_off`.
     """
 
     mean: Floats
@@ -55,11 +58,13 @@ class Forecast(NamedTuple):
     paths: Floats
     moved: float = 0.0
     off: float = 0.0
+    ordered: float = 0.0
+    orders_off: float = 0.0
 
     @property
     def is_widened(self) -> bool:
         """Say whether the interval is wider than past misses alone make it."""
-        return abs(self.moved) > MOVED
+        return max(abs(self.moved), abs(self.ordered)) > MOVED
 
     @property
     def is_left(self) -> bool:
@@ -110,7 +115,8 @@ class Past:
         self.back = triangle_[:, : self.delays]
         self.week = np.arange(self.weeks)[:, None] + np.arange(self.delays)
         inside = self.week < self.weeks
-        self.came = np.bincount(self.week[inside], self.back[inside], self.weeks)[: self.weeks]
+        came = np.bincount(self.week[inside], self.back[inside], self.weeks)[: self.weeks]
+        self.came: Floats = np.asarray(came, dtype=np.float64)
         self.first = LEAST_WEEKS
 
     def _curve(self, origin: int, half_life: float) -> tuple[Floats, Floats]:
@@ -167,9 +173,9 @@ class Past:
         grown = grown + (logs[a_year_ago : a_year_ago + horizon] if is_yearly else 0.0)
         return np.array([np.median(orders[-LEVEL_WEEKS:]) * season, np.exp(logs[-3:].mean()) * season, np.exp(grown)])
 
-    def _each(self, origin: int) -> Floats:
+    def _each(self, origin: int, future: Floats) -> Floats:
         """Give the log of each forecast from an origin: (forecasts, horizon); the last two from last year's returns."""
-        found = self._from_orders(origin, self._future_orders(origin))
+        found = self._from_orders(origin, future)
         at = origin - YEAR
         if at >= GROWTH_WEEKS:
             rows = (self.came, self.orders)
@@ -180,20 +186,23 @@ class Past:
         return np.log(np.maximum(found, _LEAST_UNITS))
 
     @cached_property
-    def _judged(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Give forecasts and misses of every origin: each one's, then of their mean (origins, ..., horizon)."""
+    def _judged(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Give forecasts and misses of every origin: each one's, of their mean, of orders (origins, ..., horizon)."""
         count, horizon = self.weeks + 1, self.horizon
         each = np.full((count, 3 * len(MEMORIES) + 2, horizon), np.nan)
         missed = each.copy()
-        mean, off = np.full((count, horizon), np.nan), np.full((count, horizon), np.nan)
-        actual = np.log(np.maximum(self.came, _LEAST_UNITS))
+        mean, off, ordered = (np.full((count, horizon), np.nan) for _ in range(3))
+        actual, placed = (np.log(np.maximum(x, _LEAST_UNITS)) for x in (self.came, self.orders))
         for origin in range(self.first, count):
-            each[origin] = self._each(origin)
+            future = self._future_orders(origin)
+            each[origin] = self._each(origin, future)
             known = min(horizon, self.weeks - origin)
+            expected = np.log(np.maximum(future, _LEAST_UNITS)).mean(0)
+            ordered[origin, :known] = placed[origin : origin + known] - expected[:known]
             mean[origin] = self._mean(origin, each[origin], missed)
             missed[origin, :, :known] = actual[origin : origin + known] - each[origin][:, :known]
             off[origin, :known] = actual[origin : origin + known] - mean[origin, :known]
-        return each, missed, mean, off
+        return each, missed, mean, off, ordered
 
     def _mean(self, origin: int, each: Floats, missed: Floats) -> Floats:
         """Weigh the forecasts by what they missed of late, and at the same weeks of past years."""
@@ -239,16 +248,16 @@ class Past:
             sides.append(np.sqrt(np.maximum(smooth, np.exp(-mean))))
         return (weight * seen).sum(0) / np.maximum(total, FEW_WEIGHT), sides[0], sides[1]
 
-    def _moved(self, origin: int, off: Floats) -> tuple[float, float]:
-        """Hold the last weeks against forecasts of CHECKED weeks ago: (usual misses, share) of the worst of them."""
+    def _moved(self, origin: int, off: Floats, came: Floats, checked: Sequence[int]) -> tuple[float, float]:
+        """Hold the last weeks against forecasts of so many weeks ago: (usual misses, share) of the worst of them."""
         worst = (0.0, 0.0)
-        for weeks in CHECKED:
+        for weeks in checked:
             at = origin - weeks
             usual = [off[m, :weeks].mean() for m in range(max(self.first, origin - 90), origin - 2 * weeks + 1)]
             if at < self.first or len(usual) < 10:
                 continue
             now = float(off[at, :weeks].mean())
-            least = 1 / max(self.came[at:origin].sum(), 1.0)
+            least = 1 / max(came[at:origin].sum(), 1.0)
             moved = now / float(np.sqrt(np.mean(np.square(usual)) + least))
             if abs(moved) > abs(worst[0]):
                 worst = moved, float(np.exp(now) - 1)
@@ -259,18 +268,19 @@ class Past:
         origin = self.weeks - weeks_ago
         if origin < self.first or self.came[:origin].sum() <= 0:
             return None
-        _, _, means, off = self._judged
+        _, _, means, off, orders_off = self._judged
         bias, below, above = self._spread(origin, off, means[origin])
-        moved, share = self._moved(origin, off)
+        moved, share = self._moved(origin, off, self.came, CHECKED)
+        ordered, share_ordered = self._moved(origin, orders_off, self.orders, CHECKED_ORDERS)
         middle = means[origin] + BIAS * bias
-        wider = float(np.clip(abs(moved) / MOVED, 1.0, MOST_WIDENED))
-        below, above = (below, above * wider) if moved > 0 else (below * wider, above)
+        below = below * np.clip(-min(moved, ordered) / MOVED, 1.0, MOST_WIDENED)
+        above = above * np.clip(max(moved, ordered) / MOVED, 1.0, MOST_WIDENED)
         half = two_sided_z(level)
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
         drawn = middle + drawn * np.where(drawn < 0, below, above)
         mean, low, high, units = (np.exp(x) for x in (middle, middle - half * below, middle + half * above, drawn))
-        return Forecast(mean, low, high, units, moved, share)
+        return Forecast(mean, low, high, units, moved, share, ordered, share_ordered)
 
 
 def forecast(

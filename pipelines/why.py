@@ -186,6 +186,8 @@ SENTENCES: Mapping[str, str] = {
     "level_off": "of the orders of {since} to {until} {expected:.1%} were expected back, {observed:.1%} are: the"
     " interval may not cover",
     "forecast_wide": "the last weeks were {share:.0%} away from what was forecast of them: the interval is widened",
+    "forecast_orders": "orders of the last weeks were {share:.0%} away from what was forecast of them: the interval is"
+    " widened",
     "forecast_left": "the last weeks were {share:.0%} away from what was forecast of them, beyond its interval: no"
     " forecast",
     "stage_pace": "{stage} takes {factor:.2f} times the usual time of late: earlier waits do not tell what comes",

@@ -75,6 +75,21 @@ def test_last_weeks_that_left_their_forecast_widen_it_or_leave_none() -> None:
     assert (moved.high / moved.mean).mean() > (calm.high / calm.mean).mean()
 
 
+def test_orders_that_left_their_forecast_widen_it_before_their_returns_come() -> None:
+    """Orders of the last ten days double, and none of them is back: the interval says so on the upper side alone."""
+    orders, returned = _noisy(np.random.default_rng(8), 0.05)
+    calm, moved = forecast(orders, returned), forecast(np.r_[orders[:-10], 2 * orders[-10:]], returned)
+    assert calm is not None
+    assert moved is not None
+    assert not calm.is_widened
+    assert moved.is_widened
+    assert not moved.is_left
+    assert moved.moved == pytest.approx(calm.moved)
+    assert moved.orders_off > 0.5
+    assert np.log(moved.high / moved.mean).mean() > 1.5 * np.log(calm.high / calm.mean).mean()
+    assert np.log(moved.mean / moved.low).mean() == pytest.approx(np.log(calm.mean / calm.low).mean(), rel=0.02)
+
+
 def test_last_year_knows_what_comes_every_year() -> None:
     """Returns put off to the same weeks of each year are forecast from last year, which orders alone do not tell."""
     days, rng = 7 * 52 * 3, np.random.default_rng(5)

@@ -102,8 +102,8 @@ def forecast(
     Columns: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown,
     error_ratio, coverage, caution, reason. `error_ratio` is the back-tested absolute error over the naive one's,
     `coverage` the share of weeks the interval held; is_shown where the ratio is below 1 and the last weeks have not
-    left what was forecast of them; `caution` and `reason` say that they were off, and what the returned units do not
-    rest on. Empty where the measure is not known. Raises UnknownDimension for another measure or cut.
+    left what was forecast of them; `caution` and `reason` say that they or their orders were off, and what the returned
+    units do not rest on. Empty where the measure is not known. Raises UnknownDimension for another measure or cut.
     """
     found = [
         _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, question)
@@ -130,7 +130,7 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
     found = s.past.forecast(level=level)
     if found is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    said = why("forecast_left" if found.is_left else "forecast_wide", share=abs(found.off)) if found.is_widened else ""
+    said = _said(found)
     tested = _tested(s, days, level)
     ratio = tested["error"].sum() / max(tested["naive_error"].sum(), 1e-9) if len(tested) else np.nan
     guess = model.naive(s.by_week(days))["seasonal"]
@@ -150,6 +150,15 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
             "reason": said,
         }
     )
+
+
+def _said(found: model.Forecast) -> str:
+    """Say how far the last weeks, or their orders, were off what was forecast of them, where it matters."""
+    if not found.is_widened:
+        return ""
+    if abs(found.moved) <= model.MOVED:
+        return why("forecast_orders", share=abs(found.orders_off))
+    return why("forecast_left" if found.is_left else "forecast_wide", share=abs(found.off))
 
 
 def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from tests.evidence import Claim
 
 Array = NDArray[np.float64]
 
-SEEDS = range(81_000, 81_200)
+SEEDS = range(81_000, 81_600)
 PRODUCTS, CATEGORIES, SUPPLIERS, BEFORE, AFTER = 1200, 6, 40, 40, 8
 RATES = np.array([0.12, 0.18, 0.22, 0.28, 0.35, 0.42])
 

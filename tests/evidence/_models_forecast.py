@@ -20,7 +20,7 @@ from tests.evidence import Claim
 
 Array = NDArray[np.float64]
 START = date(2022, 9, 1)
-DELAYS, SHOPS, FIRST_SEED = 120, 100, 481_000
+DELAYS, SHOPS, FIRST_SEED = 120, 300, 481_000
 MONTHS = (1.05, 0.85, 0.9, 0.95, 1.0, 1.0, 1.0, 0.8, 1.0, 1.05, 1.25, 1.35)  # of orders
 WEEKDAYS = (1.1, 1.0, 0.98, 1.0, 0.95, 0.85, 1.12)
 WORLDS = {
