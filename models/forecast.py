@@ -38,6 +38,7 @@ BIAS = 0.4  # part of the usual miss of late that is taken off
 FEW_WEIGHT, FEW_SD = 8.0, 0.3  # with fewer origins than that the miss is taken to be so large (log)
 CHECKED = (4, 8, 12)  # weeks ago of the forecasts that the last weeks are held against
 CHECKED_ORDERS = (1, 2, 4)  # the same of orders: older ones have come back by now
+ORDERS_MOVED = 1.64  # usual misses of them, from where the interval widens: what one week sells says less
 MOVED, LEFT, MOST_WIDENED = 1.28, 2.5, 1.8  # usual misses: from where the interval widens, and where it was left
 PATHS = 600
 LEAST_WEEKS = 26  # of history, below which nothing is said
@@ -64,7 +65,7 @@ class Forecast(NamedTuple):
     @property
     def is_widened(self) -> bool:
         """Say whether the interval is wider than past misses alone make it."""
-        return max(abs(self.moved), abs(self.ordered)) > MOVED
+        return abs(self.moved) > MOVED or abs(self.ordered) > ORDERS_MOVED
 
     @property
     def is_left(self) -> bool:
@@ -273,8 +274,9 @@ class Past:
         moved, share = self._moved(origin, off, self.came, CHECKED)
         ordered, share_ordered = self._moved(origin, orders_off, self.orders, CHECKED_ORDERS)
         middle = means[origin] + BIAS * bias
-        below = below * np.clip(-min(moved, ordered) / MOVED, 1.0, MOST_WIDENED)
-        above = above * np.clip(max(moved, ordered) / MOVED, 1.0, MOST_WIDENED)
+        further = moved / MOVED, ordered / ORDERS_MOVED
+        below = below * np.clip(-min(further), 1.0, MOST_WIDENED)
+        above = above * np.clip(max(further), 1.0, MOST_WIDENED)
         half = two_sided_z(level)
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(paths, 1)) * np.sqrt(0.6) + rng.normal(size=(paths, self.horizon)) * np.sqrt(0.4)
