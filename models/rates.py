@@ -332,6 +332,7 @@ def _bounded(
 ) -> Ultimate:
     """Lay the bounds of the share, the rate and the units to come beside the projection."""
     below, above = by_curve
+    to_come = np.minimum(to_come, waiting)  # where more came back than was sold nothing is left to come
     least = np.maximum(to_come - np.hypot(by_chance, below), 0.0)
     most = np.minimum(to_come + np.hypot(by_chance, above), waiting)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -71,7 +71,7 @@ SENTENCES: Mapping[str, str] = {
     "without": "without {source}: no {facts}",
     "mixed": "different things are not mixed: cut or filter by {names}",
     "whole": "a share of the whole: cut it by {names}",
-    "known_of_one": "{dimension} is known of {name} but not of {other}: the ratio would be wrong",
+    "known_of_one": "{dimension} is known of one of {name} and {other} alone: the ratio would be wrong",
     "known_of_others": "{dimension} are not known of the same rows: ask for one at a time",
     # nothing to count
     "nothing_sold": "nothing sold in this selection",

@@ -300,8 +300,8 @@ AsOf = Annotated[
     typer.Option(
         metavar="DAY",
         help=(
-            "Only facts recorded by the end of this day, with today's curves and priors; `backhaul "
-            "backtest` also uses the curves of that day."
+            "Only what had happened by the end of this day, as it is known now, with today's curves and "
+            "priors; `backhaul backtest` also uses the curves of that day."
         ),
     ),
 ]

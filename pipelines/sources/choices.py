@@ -229,18 +229,41 @@ def price_role(table: Guess) -> str:
     return next((role for role in ("unit_price", "amount", "net_amount", "gross_amount") if role in r), "")
 
 
-def is_of_order(table: Guess, role: str) -> bool:
-    """Tell whether a column repeats one value on all lines of an order, or stands on its first line only."""
+def is_of_units(table: Guess, role: str) -> bool:
+    """Tell whether an amount is the price of one unit: two goods or three numbers of units have the same, one or many.
+
+    Sold once or three times at 20 each, a line of both says 20.
+    """
+    if not role.endswith("amount") or not {"product_id", "units", role} <= set(table.roles):
+        return False
+    columns = (table.values(table.roles[r]) for r in ("product_id", "units", role))
+    seen: dict[str, set[tuple[float, float]]] = {}
+    for goods, *numbers in zip(*columns, strict=True):
+        units, amount = map(number_of, numbers)
+        if units and amount:
+            seen.setdefault(goods, set()).add((units, amount))
+    several = [pairs for pairs in seen.values() if len({units for units, _ in pairs}) > 1]
+    alike = all(len({amount for _, amount in pairs}) == 1 for pairs in several)
+    return alike and (len(several) > 1 or any(len(pairs) > 2 for pairs in several))
+
+
+def is_of_order(table: Guess, role: str, *, is_said: bool = False) -> bool:
+    """Tell whether a column repeats one value on all lines of an order, or stands on its first line only.
+
+    One order is enough where the heading says so too (`is_said`): Order Refund Total.
+    """
     if not {"order_id", role} <= set(table.roles) or table.kind == "headers":
         return False
     by_order: dict[str, list[str]] = {}
     for order, value in zip(table.values(table.roles["order_id"]), table.values(table.roles[role]), strict=True):
         by_order.setdefault(order, []).append(value.strip())
-    several = [v for v in by_order.values() if len(v) > 1]
+    several = [v for v in by_order.values() if len(v) > 1 and any(v)]
+    one = is_said and bool(re.search(r"\b(?:order|commande|bestell\w*|pedido|ordine)\b", plain(table.roles[role])))
     return (
         bool(several)
         and all(len(set(v)) == 1 or (v[0] and not any(v[1:])) for v in several)
-        and (len(several) > 1 or not any(several[0][1:]) or "unit_price" in table.roles)
+        and (one or len(several) > 1 or not any(several[0][1:]) or "unit_price" in table.roles)
+        and (one or not is_said)
     )
 
 

@@ -77,6 +77,17 @@ TOTALS = (
     "totaal",
     "eindtotaal",
 )
+NO_GOODS = frozenset(
+    (
+        *("shipping", "shipping fee", "shipping cost", "delivery", "delivery fee", "freight", "postage", "handling"),
+        *("fee", "payment fee", "surcharge", "tax", "tip", "donation", "discount", "promotion", "coupon", "voucher"),
+        *("gift card", "giftcard", "gift certificate", "versand", "versandkosten", "gebuhr", "zahlungsgebuhr"),
+        *("rabatt", "gutschein", "geschenkkarte", "frais de port", "livraison", "frais", "remise", "reduction"),
+        *("carte cadeau", "bon d achat", "envio", "gastos de envio", "descuento", "tarjeta regalo", "spedizione"),
+        *("spese di spedizione", "sconto", "buono regalo", "verzending", "verzendkosten", "korting", "cadeaubon"),
+    )
+)
+"""Types of lines of an order that are no goods."""
 YES = (
     "yes",
     "y",
@@ -357,6 +368,15 @@ def is_heading(text: str) -> bool:
     return bool(text.strip()) and len(text) < 60 and bool(candidates(text.strip()))
 
 
+def is_no_goods(text: str) -> bool:
+    """Tell whether the type of a line says that it is no goods.
+
+    >>> is_no_goods("Payment-Fee"), is_no_goods("Product")
+    (True, False)
+    """
+    return plain(text) in NO_GOODS
+
+
 def is_total(text: str) -> bool:
     """Tell whether a row that begins with this text adds up the rows above."""
     word = plain(text)
@@ -443,7 +463,7 @@ def is_fit(role: str, values: Sequence[str]) -> bool:
         return looks_like_number(values) and not is_time
     if role == "country":
         return sum(bool(country_of(v)) for v in values) > len(values) / 2
-    if role == "currency":
+    if role in ("currency", "refund_currency"):
         return sum(bool(re.fullmatch(r"[A-Za-z]{3}|[€$£¥]", v)) for v in values) > len(values) / 2
     if role == "returned":
         return is_time or looks_like_number(values) or len({plain(v) for v in values}) <= 3

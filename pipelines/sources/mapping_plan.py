@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pipelines.sources.choices import Choices, formats
 from pipelines.sources.guesses import SAYS, STAGES, Guess, day_first, is_called
 from pipelines.sources.propose import Proposal
 
+LEFT_OUT = {"cancelled", "failed"}  # what became of an order that is no sale
 RESERVED = ("yes", "no", "true", "false", "null", "y", "n", "on", "off")
 OF_ORDER = (
     "ordered_at",
@@ -244,6 +245,26 @@ class Planner:
             sold.notes.append("assumed: an order that came back came back whole, for the returns name no goods")
         return True
 
+    def not_cancelled(self, plan: Plan, *, is_ledger: bool = False) -> tuple[list[str], list[str]]:
+        """Write which rows are no cancelled orders, and what is assumed by it."""
+        t, c = plan.table, plan.c
+        if "units_cancelled" in c:
+            return [], []
+        if "cancelled_at" in c:
+            said = f"{t.roles.get('cancelled_at', 'a date of cancellation')} is filled for cancelled orders"
+            return [flow((("column", c["cancelled_at"]), ("is", '[""]')))], [said]
+        out = [v for v in dict.fromkeys(self.statuses(plan)) if headings.meaning(v) in LEFT_OUT]
+        if "status" in c and out and not is_ledger:
+            return [flow((("column", c["status"]), ("is_not", words(out))))], ["cancelled orders are no sales"]
+        return [], []
+
+    def statuses(self, plan: Plan) -> list[str]:
+        """Give the values of the status that is read, of the table itself or of its order."""
+        for table in (plan.table, *plan.joined):
+            if "status" in table.roles:
+                return table.filled(table.roles["status"])
+        return []
+
     def pattern(self, table: Guess) -> str:
         """Give the pattern of names that a table's files have and no other table's."""
         suffix = "".join(s for s in table.file.suffixes[-2:] if s == table.file.suffix or table.file.suffix == ".gz")
@@ -286,3 +307,22 @@ def _common(texts: Sequence[str]) -> str:
 
 def _is_goods(table: Guess) -> bool:
     return "product_id" in table.roles or "order_line_id" in table.roles
+
+
+def currency_of_refunds(c: Mapping[str, str]) -> list[str]:
+    """Write the currency of what is paid back: its own where a column says it."""
+    column = c.get("refund_currency") or c.get("currency")
+    return [f"        currency: {column}"] if column else []
+
+
+def condition(conditions: Sequence[str]) -> str:
+    """Write what all has to hold for a row."""
+    one = conditions[0] if len(conditions) == 1 else flow([("all", "[" + ", ".join(conditions) + "]")])
+    return f"        when: {one}"
+
+
+def flag_of(column: str, yes: Iterable[str], marked: str, pattern: str = "") -> str:
+    """Write a mark of returned rows: one of these words, or a digit that the pattern finds."""
+    pairs = [("column", column), *([("pattern", f'"{pattern}"')] if pattern else [])]
+    pairs += [("map", flow((word(v), marked) for v in yes)), ("otherwise", "null")]
+    return f"return_flag: {flow(pairs)}  # the file has no return date"

@@ -4,18 +4,29 @@ What each table becomes, how tables are joined, and each assumption beside the l
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.sources import headings
-from pipelines.sources.choices import is_of_order, number_of, price_role
+from pipelines.sources.choices import is_of_order, is_of_units, number_of, price_role
 from pipelines.sources.guesses import MOST_WORDS, ORDER, PRODUCT, STAGES, Guess, is_yes, ledger_signs
 from pipelines.sources.headings import meaning, plain
-from pipelines.sources.mapping_plan import Plan, Planner, Sides, flow, quoted, read_options, word, words
+from pipelines.sources.mapping_plan import (
+    Plan,
+    Planner,
+    Sides,
+    condition,
+    currency_of_refunds,
+    flag_of,
+    flow,
+    quoted,
+    read_options,
+    word,
+    words,
+)
 from pipelines.sources.propose import Proposal
 from pipelines.warehouse import vocabulary
 
-LEFT_OUT = {"cancelled", "failed"}  # what became of an order that is no sale
 ENDED = {"rejected": "rejected", "cancelled": "cancelled", "expired": "expired"}  # what ends a return without goods
 EVENTS = set(vocabulary.EVENTS)
 
@@ -93,18 +104,14 @@ class _Writer(Planner):
         t, c = plan.table, plan.c
         lines = ["      order_line:", *(f"        # {note}" for note in plan.notes)]
         conditions = [when] if when else []
-        notes: list[str] = []
-        if "units_cancelled" not in c and "cancelled_at" in c:
-            conditions.append(flow((("column", c["cancelled_at"]), ("is", '[""]'))))
-            notes.append(f"{t.roles.get('cancelled_at', 'a date of cancellation')} is filled for cancelled orders")
-        elif "units_cancelled" not in c and "status" in c and not when:
-            out = [v for v in dict.fromkeys(self.statuses(plan)) if meaning(v) in LEFT_OUT]
-            if out:
-                conditions.append(flow((("column", c["status"]), ("is_not", words(out)))))
-                notes.append("cancelled orders are no sales")
+        kept, notes = self.not_cancelled(plan, is_ledger=bool(when))
+        conditions += kept
+        types = list(dict.fromkeys(t.filled(t.roles["type"]))) if "type" in t.roles and not when else []
+        if (out := [v for v in types if headings.is_no_goods(v)]) and len(out) < len(types):
+            conditions.append(flow((("column", c["type"]), ("is_not", words(out)))))
+            notes.append(f"{', '.join(out)[:60]}: no goods")
         if conditions:
-            condition = conditions[0] if len(conditions) == 1 else flow([("all", "[" + ", ".join(conditions) + "]")])
-            lines.append(f"        when: {condition}" + (f"  # assumed: {'; '.join(notes)}" if notes else ""))
+            lines.append(condition(conditions) + (f"  # assumed: {'; '.join(notes)}" if notes else ""))
         if key:
             lines.append(f"        order_line_id: {key}")
         elif "order_line_id" in c:
@@ -126,13 +133,6 @@ class _Writer(Planner):
         lines += [f"        {text}" for text in self.flag(plan)]
         return lines
 
-    def statuses(self, plan: Plan) -> list[str]:
-        """Give the values of the status that is read, of the table itself or of its order."""
-        for table in (plan.table, *plan.joined):
-            if "status" in table.roles:
-                return table.filled(table.roles["status"])
-        return []
-
     def line_id(self, plan: Plan) -> str:
         """Write the id of an order line."""
         c = plan.c
@@ -148,9 +148,10 @@ class _Writer(Planner):
             return ["# assumed: no price, for the file has none: numbers in money are not available"]
         price = c[role]
         says = []
-        if role.endswith("unit_price") and "units" in c:
+        is_of_unit = is_of_units(t, role)
+        if (role.endswith("unit_price") or is_of_unit) and "units" in c:
             price = flow([("times", f"[{c['units']}, {price}]")])
-            if role == "unit_price":
+            if role == "unit_price" or is_of_unit:
                 says.append("the price of one unit")
             if "discount_amount" in c and re.search("line|item|ligne|position", plain(t.roles["discount_amount"])):
                 price = flow([("minus", f"[{price}, {c['discount_amount']}]")])
@@ -164,8 +165,12 @@ class _Writer(Planner):
         if "vat_amount" in c and not is_of_order(t, "vat_amount"):
             net = flow([("minus", f"[{price}, {c['vat_amount']}]")])
             return ["net_amount: " + net + "  # assumed: tax inside", f"vat_amount: {c['vat_amount']}"]
-        if "vat_rate" in c and not any("%" in v for v in t.filled(t.roles["vat_rate"])):
+        if "vat_rate" in c:
+            said = {v.lower(): number_of(v) for v in t.filled(t.roles["vat_rate"])}
             factor = flow([("sum", f"[1, {flow([('divide', '[' + c['vat_rate'] + ', 100]')])}]")])
+            if any("%" in v for v in said):
+                known = [(word(v), f"{1 + rate / 100:g}") for v, rate in said.items() if rate is not None]
+                factor = flow([("column", c["vat_rate"]), ("map", flow(known[:MOST_WORDS]))])
             return ["net_amount: " + flow([("divide", f"[{price}, {factor}]")])]
         net = flow([("divide", f"[{price}, {1 + choices.tax_rate:g}]")])
         return [
@@ -181,13 +186,13 @@ class _Writer(Planner):
         lists_orders = [t for t in plan.joined if t.kind == "flags"]
         marked = "order" if lists_orders or is_of_order(plan.table, "returned") else "line"
         if "returned" in c and (yes := self.flagged(plan)):
-            return [_flag(c["returned"], yes, marked)]
+            return [flag_of(c["returned"], yes, marked)]
         if "returned" in c and lists_orders:  # orders that are listed came back
-            return [_flag(c["returned"], "0123456789", marked, "[0-9]")]
+            return [flag_of(c["returned"], "0123456789", marked, "[0-9]")]
         if "units_returned" in c:
-            return [_flag(c["units_returned"], "123456789", marked, "[1-9]")]
+            return [flag_of(c["units_returned"], "123456789", marked, "[1-9]")]
         back = [v.lower() for v in dict.fromkeys(self.statuses(plan)) if meaning(v) in ("returned", "refunded")]
-        return [_flag(c["status"], back, marked)] if "status" in c and back else []
+        return [flag_of(c["status"], back, marked)] if "status" in c and back else []
 
     def flagged(self, plan: Plan) -> list[str]:
         """Give the words that say a row came back."""
@@ -204,10 +209,15 @@ class _Writer(Planner):
         lines: list[str] = []
         if stages:
             lines.append("      return_event:")
+            conditions, _ = self.not_cancelled(plan)
+            if "returned" not in c and conditions:
+                dated = [flow((("column", c[r]), ("is_not", '[""]'))) for r in stages]
+                conditions.append(dated[0] if len(dated) == 1 else flow([("any", f"[{', '.join(dated)}]")]))
             if "returned" in c:
                 yes = self.flagged(plan)
-                said = flow((("column", c["returned"]), ("is", words(yes)))) if yes else c["returned"]
-                lines.append(f"        when: {said}")
+                conditions.append(flow((("column", c["returned"]), ("is", words(yes)))) if yes else c["returned"])
+            if conditions:
+                lines.append(condition(conditions))
             if "return_id" in c:
                 lines.append(f"        return_id: {c['return_id']}")
             if "units_returned" in c:
@@ -230,14 +240,17 @@ class _Writer(Planner):
                 f"      # {plan.table.roles.get('refund_amount', 'The refund')} is left out: no column says when money"
                 " was paid back"
             ]
+        if "refund_id" not in c and is_of_order(plan.table, "refund_amount", is_said=True):
+            return [
+                f"      # {plan.table.roles['refund_amount']} is left out: it is of the whole order, stands on each of"
+                " its lines and has no id: it would be added up"
+            ]
         amount = self.positive(plan, "refund_amount")
         lines = ["      refund:"]
         if "refund_id" in c:
             lines.append(f"        refund_id: {c['refund_id']}")
         lines += [f"        refunded_at: {c['refunded_at']}", f"        amount: {amount}  # assumed: with tax"]
-        if "currency" in c:
-            lines.append(f"        currency: {c['currency']}")
-        return lines
+        return lines + currency_of_refunds(c)
 
     def positive(self, plan: Plan, role: str) -> str:
         """Write a number that stands in the file with a minus."""
@@ -339,8 +352,8 @@ class _Writer(Planner):
         if "return_id" in c:
             ids = t.filled(t.roles["return_id"])
             goods = c.get("order_line_id") or c.get("product_id")
-            if len(set(ids)) == len(ids):
-                return c["return_id"]
+            if not goods and len(set(ids)) == len(ids):
+                return c["return_id"]  # goods of one return may come in several files: each is a line
             return flow([("key", f"[{c['return_id']}, {goods}]" if goods else f"[{c['return_id']}]")])
         if line:
             return ""
@@ -375,9 +388,7 @@ class _Writer(Planner):
         )
         lines += [f"        {role}: {c[role]}" for role in ("order_id", "return_id", "refunded_at") if role in c]
         lines.append(f"        amount: {self.positive(plan, 'refund_amount')}  # assumed: with tax")
-        if "currency" in c:
-            lines.append(f"        currency: {c['currency']}")
-        return lines
+        return lines + currency_of_refunds(c)
 
     def parcels(self, plan: Plan) -> list[str]:
         """Write a log of parcels on their way back, one a row."""
@@ -512,7 +523,7 @@ class _Writer(Planner):
             units = self.unsigned(c["units"], t, "units", sides.is_sale)
         lines += [f"        units: {units}"]
         lines += [f"        reason_raw: {c['reason_raw']}"] if "reason_raw" in c else []
-        lines += ["        events:", f"          {sides.event}: {c['ordered_at']}"]
+        lines += ["        events:", f"          {sides.event}: {c.get('date') or c['ordered_at']}"]
         return lines + self.ledger_refund(plan, sides, ids, has_line=bool(line))
 
     def ledger_sides(self, plan: Plan) -> Sides:
@@ -565,23 +576,14 @@ class _Writer(Planner):
             "      refund:",
             f"        when: {sides.paid}",
             f"        refund_id: {flow([('key', f'[{ids}]')])}",
-            f"        refunded_at: {c['ordered_at']}",
+            f"        refunded_at: {c.get('date') or c['ordered_at']}",
             f"        amount: {amount}  # assumed: what was paid back, on the day of the return",
         ]
         if "order_id" in c and has_line:
             lines.append(f"        order_id: {c['order_id']}")
-        if "currency" in c:
-            lines.append(f"        currency: {c['currency']}")
-        return lines
+        return lines + currency_of_refunds(c)
 
     def unsigned(self, text: str, t: Guess, role: str, is_sale: Sequence[bool]) -> str:
         """Write a number of return rows without its minus."""
         values = [v.strip() for v, s in zip(t.values(t.roles[role]), is_sale, strict=True) if not s and v.strip()]
         return flow([("times", f"[{text}, -1]")]) if any(map(headings.is_negative, values)) else text
-
-
-def _flag(column: str, yes: Iterable[str], marked: str, pattern: str = "") -> str:
-    """Write a mark of returned rows: one of these words, or a digit that the pattern finds."""
-    pairs = [("column", column), *([("pattern", f'"{pattern}"')] if pattern else [])]
-    pairs += [("map", flow((word(v), marked) for v in yes)), ("otherwise", "null")]
-    return f"return_flag: {flow(pairs)}  # the file has no return date"

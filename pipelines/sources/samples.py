@@ -96,15 +96,23 @@ def _cut(grid: list[list[str]]) -> tuple[int, list[str], list[list[str]], str, s
         header.pop()
     body = [row for row in grid[place + 1 :] if any(c.strip() for c in row)]
     until = ""
-    for number, row in enumerate(body):
-        first = next(c.strip() for c in row if c.strip())
-        is_partial = sum(bool(c.strip()) for c in row) <= max(2, 0.8 * len(header))
-        if is_total(first) and is_partial and number >= len(body) - 5:
-            until = first
-            body = body[:number]
-            break
+    sums = [is_total(_first(row)) and _filled(row) <= max(2, 0.8 * len(header)) for row in body]
+    at = next((number for number, is_sum in enumerate(sums) if is_sum), len(body))
+    rows_after = [row for row, is_sum in zip(body[at:], sums[at:], strict=True) if not is_sum]
+    if any(_filled(row) > len(header) / 2 for row in rows_after):  # sums between rows, which the loader puts aside
+        body = [row for row, is_sum in zip(body, sums, strict=True) if not is_sum]
+    elif len(body) - 5 <= at < len(body):
+        until, body = _first(body[at]), body[:at]
     above = "\n".join(" ".join(c for c in row if c.strip()) for row in grid[:place])
     return place, distinct(header), body, above, until
+
+
+def _filled(row: list[str]) -> int:
+    return sum(bool(c.strip()) for c in row)
+
+
+def _first(row: list[str]) -> str:
+    return next(c.strip() for c in row if c.strip())
 
 
 def _padded(row: list[str], width: int) -> list[str]:
@@ -239,6 +247,12 @@ def _numbers(rows: list[list[str]]) -> dict[str, str]:
         read["decimal"] = ","
         if some(r"\d{1,3}(?:\.\d{3})+,\d{1,4}"):
             read["thousands"] = "."
+    elif (
+        some(r"[1-9]\d{0,2}(?:\.\d{3})+")
+        and some(r"\d{1,2}\.\d{1,2}\.\d{4}")
+        and not some(r"0\.\d+|\d+\.(?:\d{1,2}|\d{4,})")
+    ):  # every point is followed by three digits, where days are written with points: 1.234 is 1234
+        read |= {"decimal": ",", "thousands": "."}
     elif some(r"\d{1,3}(?:,\d{3})+\.\d{1,4}"):
         read["thousands"] = ","
     return read

@@ -232,18 +232,24 @@ def _lots(connection: duckdb.DuckDBPyConnection) -> None:
 def _payments(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
     """Create `paid`: what lines of refunds paid back for each return line.
 
-    A line that names only an order line is shared out by units among the return lines of it.
+    A line that names only an order line is shared out by units among the return lines of it: those of the return that
+    its refund settles, where there are any.
     """
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE paid AS
         WITH line AS (
-            SELECT l.*, {rate_sql("l.currency", "r", currency)} AS rate
+            SELECT l.*, {rate_sql("l.currency", "r", currency)} AS rate, n.return_key AS settled_key
             FROM current_refund_line l
             LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE
-            WHERE units > 0 OR restock_type = 'return' OR restock_type IS NULL AND return_line_key IS NOT NULL),
+            LEFT JOIN current_refund f USING (refund_key)
+            LEFT JOIN (SELECT DISTINCT order_line_key, return_key FROM return_line) n
+                ON n.order_line_key = l.order_line_key AND n.return_key = f.return_key
+            WHERE l.units > 0 OR l.restock_type = 'return' OR l.restock_type IS NULL AND l.return_line_key IS NOT NULL),
         of_order AS (
-            SELECT order_line_key, sum(line_units) AS units
-            FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1),
+            SELECT order_line_key, return_key AS settled_key, sum(line_units) AS units
+            FROM return_line WHERE order_line_key IS NOT NULL
+            GROUP BY GROUPING SETS ((order_line_key), (order_line_key, return_key))
+            HAVING grouping(return_key) = 1 OR return_key IS NOT NULL),
         of_return AS (
             SELECT
                 return_line_key,
@@ -263,7 +269,9 @@ def _payments(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
                 CASE WHEN l.units > 0 THEN l.refunded_at END
             FROM line l
             JOIN return_line r ON l.order_line_key = r.order_line_key
+                AND (l.settled_key IS NULL OR l.settled_key = r.return_key)
             JOIN of_order o ON o.order_line_key = r.order_line_key
+                AND o.settled_key IS NOT DISTINCT FROM l.settled_key
             WHERE l.return_line_key IS NULL)
         SELECT
             return_line_key,

@@ -48,7 +48,9 @@ def touch(connection: duckdb.DuckDBPyConnection) -> None:
             UNION ALL SELECT return_line_key FROM all_return_event WHERE {of_line}
             UNION ALL {given("refund_line", "return_line_key")}
             UNION ALL SELECT return_line_key FROM all_return_event
-                WHERE order_line_key IN ({given("refund_line", "order_line_key")})
+                WHERE order_line_key IN ({given("refund_line", "order_line_key")}
+                    UNION ALL SELECT order_line_key FROM all_refund_line
+                        WHERE refund_key IN (SELECT refund_key FROM new_refund))
             UNION ALL {given("recovery", "return_line_key")}
             UNION ALL {given("promised_date", "return_line_key")});
         INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund_line
@@ -79,10 +81,10 @@ def narrow(connection: duckdb.DuckDBPyConnection) -> None:
         ),
         "return_event": of_return,
         "chain_element": parcel,
-        "refund": refund,
         "refund_line": (
             f"{refund} OR {of_return} OR order_line_key IN (SELECT order_line_key FROM narrowed_return_event)"
         ),
+        "refund": f"{refund} OR refund_key IN (SELECT refund_key FROM narrowed_refund_line)",
         "recovery": of_return,
         "promised_date": of_return,
     }

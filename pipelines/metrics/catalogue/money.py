@@ -216,9 +216,9 @@ METRICS = (
         Text("Recovered value", "Valeur récupérée"),
         Text(
             "Recovered value of returned goods as a share of their purchase cost, without VAT; goods resold "
-            "as new count at cost.",
+            "as new count at most at cost.",
             "Valeur récupérée des articles retournés, rapportée à leur coût d'achat, hors TVA ; les articles "
-            "revendus comme neufs comptent à leur coût.",
+            "revendus comme neufs comptent au plus à leur coût.",
         ),
         "recovered value",
         "purchase cost of the units",

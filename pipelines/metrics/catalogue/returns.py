@@ -312,10 +312,10 @@ METRICS = (
     ),
     Metric(
         "units_owed",
-        Text("Units received and not refunded", "Unités reçues et non remboursées"),
+        Text("Units back and not refunded", "Unités revenues et non remboursées"),
         Text(
-            "Units of these sales that have been received and not refunded yet.",
-            "Unités de ces ventes déjà reçues et pas encore remboursées.",
+            "Units of these sales that are on their way back or received, and not refunded yet.",
+            "Unités de ces ventes en route vers l'entrepôt ou reçues, et pas encore remboursées.",
         ),
         "confirmed units not settled",
         "",
@@ -331,10 +331,12 @@ METRICS = (
         "refunds_owed",
         Text("Refunds payable", "Remboursements dus"),
         Text(
-            "Net value of the units of these sales that have been received and not refunded yet, without VAT.",
-            "Valeur nette des unités de ces ventes déjà reçues et pas encore remboursées, hors TVA.",
+            "Net value of the units of these sales that are on their way back or received, and not refunded yet, "
+            "without VAT.",
+            "Valeur nette des unités de ces ventes en route vers l'entrepôt ou reçues, et pas encore remboursées, "
+            "hors TVA.",
         ),
-        "net value received and not refunded",
+        "net value confirmed and not settled",
         "",
         "sum of net values",
         "money",
@@ -346,12 +348,12 @@ METRICS = (
     ),
     Metric(
         "refunds_owed_cost",
-        Text("Cost of goods received and not refunded", "Coût des articles reçus et non remboursés"),
+        Text("Cost of goods back and not refunded", "Coût des articles revenus et non remboursés"),
         Text(
-            "Purchase cost of the units that have been received and not refunded yet, without VAT.",
-            "Coût d'achat des unités déjà reçues et pas encore remboursées, hors TVA.",
+            "Purchase cost of the units that are on their way back or received, and not refunded yet, without VAT.",
+            "Coût d'achat des unités en route vers l'entrepôt ou reçues, et pas encore remboursées, hors TVA.",
         ),
-        "purchase cost received and not refunded",
+        "purchase cost confirmed and not settled",
         "",
         "sum of purchase costs",
         "money",
