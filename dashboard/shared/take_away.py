@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -105,7 +105,8 @@ def picture(kept: Part, form: str) -> bytes:
     """Draw a chart that was shown, with its title and what it shows in words."""
     from pipelines.outputs import pictures  # matplotlib comes when a picture is asked for
 
-    return pictures.picture(cast("dict[str, Any]", kept.shown), form, title=kept.title, note=kept.about)
+    described: Any = kept.shown
+    return pictures.picture(described, form, title=kept.title, note=kept.about)
 
 
 def of_page(view: View) -> None:

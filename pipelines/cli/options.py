@@ -300,7 +300,7 @@ AsOf = Annotated[
     typer.Option(
         metavar="DAY",
         help=(
-            "Only what had happened by the end of this day, as it is known now, with today's curves and "
+            "Only what had happened by the end of this day, as known today, with today's curves and "
             "priors; `backhaul backtest` also uses the curves of that day."
         ),
     ),

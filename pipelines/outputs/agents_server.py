@@ -82,7 +82,7 @@ _QUESTION: dict[str, Any] = {
     },
     "since": {**_DAY, "description": "First day, on the metric's own date basis"},
     "until": {**_DAY, "description": "Last day, included"},
-    "as_of": {**_DAY, "description": "Only what had happened by the end of this day, as it is known now"},
+    "as_of": {**_DAY, "description": "Only what had happened by the end of this day, as known today"},
     "language": _LANGUAGE,
 }
 

@@ -314,8 +314,8 @@ METRICS = (
         "units_owed",
         Text("Units back and not refunded", "Unités revenues et non remboursées"),
         Text(
-            "Units of these sales that are on their way back or received, and not refunded yet.",
-            "Unités de ces ventes en route vers l'entrepôt ou reçues, et pas encore remboursées.",
+            "Units of these sales that a carrier scanned or the retailer received, and that are not refunded yet.",
+            "Unités de ces ventes scannées par un transporteur ou reçues, et pas encore remboursées.",
         ),
         "confirmed units not settled",
         "",
@@ -331,9 +331,9 @@ METRICS = (
         "refunds_owed",
         Text("Refunds payable", "Remboursements dus"),
         Text(
-            "Net value of the units of these sales that are on their way back or received, and not refunded yet, "
-            "without VAT.",
-            "Valeur nette des unités de ces ventes en route vers l'entrepôt ou reçues, et pas encore remboursées, "
+            "Net value of the units of these sales that a carrier scanned or the retailer received, and that are not "
+            "refunded yet, without VAT.",
+            "Valeur nette des unités de ces ventes scannées par un transporteur ou reçues, et pas encore remboursées, "
             "hors TVA.",
         ),
         "net value confirmed and not settled",
@@ -350,8 +350,9 @@ METRICS = (
         "refunds_owed_cost",
         Text("Cost of goods back and not refunded", "Coût des articles revenus et non remboursés"),
         Text(
-            "Purchase cost of the units that are on their way back or received, and not refunded yet, without VAT.",
-            "Coût d'achat des unités en route vers l'entrepôt ou reçues, et pas encore remboursées, hors TVA.",
+            "Purchase cost of the units that a carrier scanned or the retailer received, and that are not refunded "
+            "yet, without VAT.",
+            "Coût d'achat des unités scannées par un transporteur ou reçues, et pas encore remboursées, hors TVA.",
         ),
         "purchase cost confirmed and not settled",
         "",

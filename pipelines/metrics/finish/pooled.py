@@ -123,6 +123,14 @@ def _levels(build: Build, cut: str) -> pd.DataFrame:
     return levels
 
 
+def _attributes_by(build: Build, key: str) -> pd.DataFrame:
+    """Give, once a build, the attributes of each product or style."""
+    if (name := f"attributes by {key}") not in build.cache:
+        build.cache[name] = attributes(build).drop_duplicates(key).set_index(key)
+    found: pd.DataFrame = build.cache[name]
+    return found
+
+
 def row_prior(
     build: Build, rows: pd.DataFrame, by: tuple[str, ...], returned: Array, exposure: Array, usual: Array | None = None
 ) -> tuple[Array, Array]:
@@ -140,9 +148,7 @@ def row_prior(
         return a, b
     named = rows.rename(columns={n: ALIASES.get(n, n) for n in rows.columns})
     key = "product_id" if "product_id" in named else "style_id"
-    if (name := f"attributes by {key}") not in build.cache:
-        build.cache[name] = attributes(build).drop_duplicates(key).set_index(key)
-    found: pd.DataFrame = build.cache[name].reindex(named[key])
+    found = _attributes_by(build, key).reindex(named[key])
     style = (
         found["style_id"].fillna(pd.Series(named[key].to_numpy(), index=found.index))
         if key == "product_id"
