@@ -118,7 +118,7 @@ def of_its_files(app: AppTest) -> list[str]:
     page = app.session_state["page_said"]
     found = [f"{m.label} is not in the PDF" for m in app.metric if take_away.plain(m.label) not in page.lines]
     charts = [one.proto.id for one in app.get("plotly_chart")]
-    kept = [part for part in page.parts.values() if isinstance(part.shown, go.Figure)]
+    kept = [part for part in page.parts.values() if isinstance(part.shown, dict)]
     found += [f"{len(charts)} charts, {len(kept)} of them kept"] if len(charts) != len(kept) else []
     found += ["a chart is no picture" for part in kept if not take_away.picture(part, "png").startswith(b"\x89PNG")]
     if page.lines or page.parts:
@@ -271,7 +271,7 @@ def test_months_that_still_move_are_dotted_in_charts_and_in_small_lines(
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(sample_settings.warehouse))
     app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
     turn(app, "delays").run()
-    figure = app.session_state["page_said"].parts["kept_by_month"].shown
+    figure = go.Figure(app.session_state["page_said"].parts["kept_by_month"].shown)
     kept = settled.with_young(app.session_state["view"].asked, "promise_kept")
     young = set(kept.loc[kept["is_young"], "month"])
     assert young

@@ -432,12 +432,12 @@ def test_a_tile_says_its_target_and_a_line_too(sample: Settings, monkeypatch: py
     app = opened(sample, monkeypatch, "returns")
     assert "target 1.0% since" in texts(app)
     assert "missed by" in texts(app)
-    figure = app.session_state["page_said"].parts["cohorts"].shown
+    figure = go.Figure(app.session_state["page_said"].parts["cohorts"].shown)
     (dashes,) = [trace for trace in figure.data if trace.name == "Target"]
     assert list(dashes.y) == [50.0] * 11 + [1.0]  # each month by the target of its time
     app = opened(sample, monkeypatch, "returns", category="dresses")
     assert "no target for this selection; whole shop: target 1.0%" in texts(app)
-    assert not [t for t in app.session_state["page_said"].parts["cohorts"].shown.data if t.name == "Target"]
+    assert not [t for t in app.session_state["page_said"].parts["cohorts"].shown["data"] if t.get("name") == "Target"]
     app = opened(sample, monkeypatch, against="target")
     said = {name: change for name, _, change in lines(app)}
     assert said["Promise kept"].startswith("missed by")
@@ -453,9 +453,9 @@ def test_notes_stand_on_charts_over_time_and_their_words_under_them(
 ) -> None:
     app = opened(sample, monkeypatch, "returns")
     part = app.session_state["page_said"].parts["cohorts"]
-    numbers = [one.text for one in part.shown.layout.annotations]
+    numbers = [one.text for one in go.Figure(part.shown).layout.annotations]
     assert numbers
-    assert len(part.shown.layout.shapes) >= len(numbers)
+    assert len(go.Figure(part.shown).layout.shapes) >= len(numbers)
     said = next(str(c.value) for c in app.caption if "New sizing" in str(c.value))
     assert "**1**" in said
     assert "Sale &#91;all](http:" in said  # what people write is shown as it is
@@ -465,7 +465,7 @@ def test_notes_stand_on_charts_over_time_and_their_words_under_them(
         drawn = take_away.picture(part, form)
         bare = go.Figure(part.shown)
         bare.layout.annotations, bare.layout.shapes = (), ()
-        plain = take_away.Part(part.title, part.about, bare)
+        plain = take_away.Part(part.title, part.about, bare.to_dict())
         assert drawn.startswith(begins)
         assert drawn != take_away.picture(plain, form)
     assert take_away.pdf(app.session_state["page_said"], "All", "1", "en").startswith(b"%PDF")
