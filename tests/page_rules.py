@@ -156,7 +156,7 @@ def of_associations(app: Any) -> list[str]:
         part = app.session_state["page_said"].parts.get(key)
         if part is not None:
             found += [f"{key} has a number in its title: {part.title}"] if re.search(r"\d", part.title) else []
-            colours = {trace.marker.color for trace in part.shown.data}
+            colours = {trace.marker.color for trace in go.Figure(part.shown).data}
             found += [f"{key} is drawn in {colours}"] if colours != {tokens.QUIET} else []
     return found
 
@@ -179,6 +179,6 @@ def of_tables(app: Any) -> list[str]:
     drawn = len(app.get("plotly_chart")) + len(app.dataframe) - typed + len(groups)
     files = sum(key.endswith("_seen_xlsx") for key in keys)
     found += [f"{drawn} charts, tables and groups of numbers, {files} files"] if files != drawn else []
-    charts = [key for key, part in parts.items() if isinstance(part.shown, go.Figure)]
+    charts = [key for key, part in parts.items() if isinstance(part.shown, dict)]
     found += [f"{key} has no {form}" for key in charts for form in ("png", "svg") if f"{key}_{form}" not in keys]
     return found
