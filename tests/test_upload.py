@@ -31,6 +31,7 @@ from pipelines.sources.headings import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
+from pipelines.warehouse.sql import connect
 from tests.pages import lines, turn
 from tests.test_dashboard import app, said
 from tests.turns import left_to_proofs
@@ -52,6 +53,8 @@ EN = Words("en")
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary copies, which must be empty in the end."""
+    with connect():  # a process makes its own folder for what outgrows memory once, and keeps it
+        pass
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
