@@ -72,24 +72,34 @@ def test_sums_between_rows_do_not_end_a_table(tmp_path: Path) -> None:
     assert "until: Total" in propose(at_the_end).yaml
 
 
-def test_refunds_have_their_own_currency(tmp_path: Path) -> None:
-    (file,) = written(
-        tmp_path,
-        orders=f"{HEAD},Currency,Return Date,Refund Date,Refund Amount,Refund Currency\n"
-        "A1,1,2026-03-01,TEE,1,20.00,FR,EUR,2026-03-09,2026-03-10,24.00,EUR\n"
-        "A2,1,2026-03-02,TEE,1,20.00,US,EUR,2026-03-09,2026-03-10,26.00,USD\n",
-    )
-    assert facts(tmp_path, file, queries=(PAID,)) == [[("EUR", 24.0), ("USD", 26.0)]]
-
-
-def test_money_of_a_cancelled_order_is_no_return(tmp_path: Path) -> None:
-    (file,) = written(
-        tmp_path,
-        orders=f"{HEAD},Cancelled Date,Return Date,Refund Date,Refund Amount\n"
-        "A1,1,2026-03-01,TEE,1,20.00,FR,,2026-03-09,2026-03-10,24.00\n"
-        "A2,1,2026-03-02,TEE,1,20.00,FR,2026-03-03,,2026-03-04,24.00\nA3,1,2026-03-02,TEE,1,20.00,FR,,,,\n",
-    )
-    assert facts(tmp_path, file, queries=(BACK, PAID)) == [[(1,)], [("EUR", 48.0)]]
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        (  # a refund has its own currency
+            f"{HEAD},Currency,Return Date,Refund Date,Refund Amount,Refund Currency\n"
+            "A1,1,2026-03-01,TEE,1,20.00,FR,EUR,2026-03-09,2026-03-10,24.00,EUR\n"
+            "A2,1,2026-03-02,TEE,1,20.00,US,EUR,2026-03-09,2026-03-10,26.00,USD\n",
+            {PAID: [("EUR", 24.0), ("USD", 26.0)]},
+        ),
+        (  # money of a cancelled order is no return
+            f"{HEAD},Cancelled Date,Return Date,Refund Date,Refund Amount\n"
+            "A1,1,2026-03-01,TEE,1,20.00,FR,,2026-03-09,2026-03-10,24.00\n"
+            "A2,1,2026-03-02,TEE,1,20.00,FR,2026-03-03,,2026-03-04,24.00\nA3,1,2026-03-02,TEE,1,20.00,FR,,,,\n",
+            {BACK: [(1,)], PAID: [("EUR", 48.0)]},
+        ),
+        (  # a row of a ledger has its own day
+            "Bestellnummer;Bestelldatum;Vorgangsart;Vorgangsdatum;Artikelnummer;Menge;Nettobetrag;Land\n"
+            "K1;02.03.2026;Verkauf;02.03.2026;A;1;20,00;DE\nK2;05.03.2026;Verkauf;05.03.2026;A;1;20,00;DE\n"
+            "K1;02.03.2026;Retoure;20.04.2026;A;1;20,00;DE\n",
+            {"SELECT received_at::VARCHAR FROM fact_return_line": [("2026-04-19 22:00:00",)]},
+        ),
+    ],
+)
+def test_values_say_what_came_back_and_was_paid(
+    tmp_path: Path, content: str, asked: dict[str, list[tuple[object, ...]]]
+) -> None:
+    (file,) = written(tmp_path, rows=content)
+    assert facts(tmp_path, file, queries=tuple(asked)) == list(asked.values())
 
 
 def test_a_refund_of_the_whole_order_is_not_added_up(tmp_path: Path) -> None:
@@ -115,12 +125,21 @@ def test_lines_of_one_return_in_files_of_two_weeks_are_both_kept(tmp_path: Path)
     assert facts(tmp_path, orders, first, second, queries=(BACK,)) == [[(2,)]]
 
 
-def test_rows_of_a_ledger_have_their_own_day(tmp_path: Path) -> None:
-    (file,) = written(
+def test_a_return_that_other_files_name_keeps_its_number(tmp_path: Path) -> None:
+    """What a carrier tells of it is of the same line, not of a second one."""
+    files = written(
         tmp_path,
-        auszug="Bestellnummer;Bestelldatum;Vorgangsart;Vorgangsdatum;Artikelnummer;Menge;Nettobetrag;Land\n"
-        "K1;02.03.2026;Verkauf;02.03.2026;A;1;20,00;DE\nK2;05.03.2026;Verkauf;05.03.2026;A;1;20,00;DE\n"
-        "K1;02.03.2026;Retoure;20.04.2026;A;1;20,00;DE\n",
+        orders=f"{HEAD}\nA1,1,2026-03-01,TEE,1,20.00,FR\nA2,1,2026-03-01,CAP,1,20.00,FR\n",
+        returns="RMA Number,Order ID,Order Line,SKU,Quantity,Return Date\nR1,A1,1,TEE,1,2026-03-09\n",
+        parcels="RMA Number,Tracking Number,Shipped At,Delivered At\nR1,1Z999,2026-03-05,2026-03-08\n",
     )
-    day = "SELECT received_at::VARCHAR FROM fact_return_line"
-    assert facts(tmp_path, file, queries=(day,)) == [[("2026-04-19 22:00:00",)]]
+    assert facts(tmp_path, *files, queries=(BACK,)) == [[(1,)]]
+
+
+def test_points_that_part_thousands_are_said_to_be_assumed(tmp_path: Path) -> None:
+    head = "Auftragsnummer;Position;Bestelldatum;Artikelnummer;Menge;Nettobetrag;Land\n"
+    told, shown = written(
+        tmp_path, told=f"{head}A1;1;15.03.2026;SOFA;1;1.234;DE\n", shown=f"{head}A1;1;15.03.2026;SOFA;1;1.234,50;DE\n"
+    )
+    assert any("1.234 is 1234" in one for one in propose(told).assumptions)
+    assert not any("1.234 is 1234" in one for one in propose(shown).assumptions)

@@ -483,3 +483,12 @@ def test_an_empty_build_has_no_estimates() -> None:
         )
         probability.probability(connection, Settings(), "TRUE")
         assert connection.execute("SELECT count(*) FROM model_version").fetchall() == [(0,)]
+
+
+def test_where_more_came_back_than_was_sold_nothing_is_left_to_come() -> None:
+    """Rows of one part may have more returns than sales: added up it has none left, its bounds in order."""
+    parts = rates.ultimate_rates([0, 0], [0.5, 0.5], [1, 4], [3, 2])
+    assert parts.to_come[0] > 0
+    whole = rates.summed_rates([0], parts, [5], [5], 1)
+    assert (whole.to_come_low[0], whole.to_come[0], whole.to_come_high[0]) == (0.0, 0.0, 0.0)
+    assert whole.rate[0] == 1.0

@@ -230,10 +230,12 @@ def price_role(table: Guess) -> str:
 
 
 def is_of_units(table: Guess, role: str) -> bool:
-    """Tell whether an amount is the price of one unit: two goods or three numbers of units have the same, one or many.
+    """Tell whether a column holds the price of one unit: by its role, else where it is the same for one unit or many.
 
-    Sold once or three times at 20 each, a line of both says 20.
+    Two goods show it, or one of which three numbers of units were sold.
     """
+    if role.endswith("unit_price"):
+        return True
     if not role.endswith("amount") or not {"product_id", "units", role} <= set(table.roles):
         return False
     columns = (table.values(table.roles[r]) for r in ("product_id", "units", role))

@@ -309,6 +309,13 @@ def _is_goods(table: Guess) -> bool:
     return "product_id" in table.roles or "order_line_id" in table.roles
 
 
+def thousands_assumed(table: Guess) -> str:
+    """Say that points part thousands where no value of the sample shows it by a decimal comma; '' else."""
+    is_shown = any(re.search(r"\d,\d", value) for row in table.rows for value in row)
+    is_read = table.read.get("thousands") == "." and not is_shown
+    return "  # assumed: 1.234 is 1234, for each point between digits is followed by three" if is_read else ""
+
+
 def currency_of_refunds(c: Mapping[str, str]) -> list[str]:
     """Write the currency of what is paid back: its own where a column says it."""
     column = c.get("refund_currency") or c.get("currency")

@@ -21,6 +21,7 @@ from pipelines.sources.mapping_plan import (
     flow,
     quoted,
     read_options,
+    thousands_assumed,
     word,
     words,
 )
@@ -29,6 +30,7 @@ from pipelines.warehouse import vocabulary
 
 ENDED = {"rejected": "rejected", "cancelled": "cancelled", "expired": "expired"}  # what ends a return without goods
 EVENTS = set(vocabulary.EVENTS)
+BACK = ("returns", "parcels", "events")  # kinds of tables whose rows are return lines
 
 
 def written(proposal: Proposal) -> str:
@@ -90,7 +92,7 @@ class _Writer(Planner):
             return ""
         lines = [f"  - file: {word(self.pattern(plan.table))}"]
         if plan.table.read:
-            lines.append(f"    read: {read_options(plan.table.read)}")
+            lines.append(f"    read: {read_options(plan.table.read)}{thousands_assumed(plan.table)}")
         used, assumed = self.dates(plan)
         if used:
             lines.append(f"    dates: [{', '.join(quoted(f) for f in used)}]" + (f"  # {assumed}" if assumed else ""))
@@ -148,10 +150,9 @@ class _Writer(Planner):
             return ["# assumed: no price, for the file has none: numbers in money are not available"]
         price = c[role]
         says = []
-        is_of_unit = is_of_units(t, role)
-        if (role.endswith("unit_price") or is_of_unit) and "units" in c:
+        if is_of_units(t, role) and "units" in c:
             price = flow([("times", f"[{c['units']}, {price}]")])
-            if role == "unit_price" or is_of_unit:
+            if not role.startswith(("net_unit", "gross_unit")):
                 says.append("the price of one unit")
             if "discount_amount" in c and re.search("line|item|ligne|position", plain(t.roles["discount_amount"])):
                 price = flow([("minus", f"[{price}, {c['discount_amount']}]")])
@@ -352,8 +353,9 @@ class _Writer(Planner):
         if "return_id" in c:
             ids = t.filled(t.roles["return_id"])
             goods = c.get("order_line_id") or c.get("product_id")
-            if not goods and len(set(ids)) == len(ids):
-                return c["return_id"]  # goods of one return may come in several files: each is a line
+            is_named_elsewhere = any("return_id" in o.roles and o.kind in BACK for o in self.tables if o is not t)
+            if (not goods or is_named_elsewhere) and len(set(ids)) == len(ids):
+                return c["return_id"]  # else the goods of one return may come in several files: each is a line
             return flow([("key", f"[{c['return_id']}, {goods}]" if goods else f"[{c['return_id']}]")])
         if line:
             return ""
@@ -570,7 +572,7 @@ class _Writer(Planner):
         if not price:
             return []
         amount = self.unsigned(c[price], t, price, sides.is_sale)
-        if price.endswith("unit_price") and "units" in c:
+        if is_of_units(t, price) and "units" in c:
             amount = flow([("times", f"[{self.unsigned(c['units'], t, 'units', sides.is_sale)}, {amount}]")])
         lines = [
             "      refund:",
